@@ -1,0 +1,2 @@
+//! Load scenarios behind the figures of `SPECIFICATION.md`.
+fn main() {}

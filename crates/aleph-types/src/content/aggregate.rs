@@ -1,0 +1,46 @@
+use serde_json::{Map, Value};
+
+use super::reader::{Object, check_tags};
+use crate::{Address, FormatError, Timestamp};
+
+/// An AGGREGATE: keys to merge into one of the owner's documents (`spec: messages.md §14`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct AggregateContent {
+    /// Owner.
+    pub address: Address,
+    /// Orders the merges.
+    pub time: Timestamp,
+    /// Which document.
+    pub key: String,
+    /// Top-level keys that overwrite older ones.
+    pub content: Map<String, Value>,
+}
+
+impl AggregateContent {
+    pub(super) fn read(mut object: Object) -> Result<Self, FormatError> {
+        let address = object.address();
+        let time = object.time();
+        // The schema of the reference also takes {"name": text}, which it then can't process
+        // (`spec: messages.md §29`): refused here, like everything that is no text.
+        let key = object.required_string("key");
+        let content = match object.take("content") {
+            Some(content @ Value::Object(_)) => {
+                check_tags(&mut object, &content);
+                match content {
+                    Value::Object(map) => Some(map),
+                    _ => None,
+                }
+            }
+            Some(_) => {
+                object.issue("dict_type", "content", "must be an object");
+                None
+            }
+            None => {
+                object.issue("missing", "content", "Field required");
+                None
+            }
+        };
+        object.refuse_extra();
+        object.finish(|| Some(Self { address: address?, time: time?, key: key?, content: content? }))
+    }
+}
