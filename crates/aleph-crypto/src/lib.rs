@@ -1,0 +1,1 @@
+//! Signatures of messages: verify and sign, one module per chain family.

@@ -1,0 +1,1 @@
+//! Which core node answers for a program, and which compute node runs it.
