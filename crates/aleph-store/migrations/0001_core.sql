@@ -12,6 +12,7 @@ CREATE TABLE statuses (
     reception_time INTEGER NOT NULL,
     message        INTEGER
 ) WITHOUT ROWID;
+CREATE INDEX statuses_removing ON statuses (item_hash) WHERE status = 'removing';
 
 -- Processed (and removing) messages, in the order in which this node applied them.
 CREATE TABLE messages (
@@ -44,6 +45,7 @@ CREATE INDEX messages_channel ON messages (channel, time, item_hash) WHERE chann
 CREATE INDEX messages_content_type ON messages (content_type, time, item_hash) WHERE content_type IS NOT NULL;
 CREATE INDEX messages_reference ON messages (reference, time, item_hash) WHERE reference IS NOT NULL;
 CREATE INDEX messages_content_key ON messages (content_key, owner, content_time) WHERE content_key IS NOT NULL;
+CREATE INDEX messages_reception ON messages (reception_time, item_hash);
 CREATE INDEX messages_content_hash ON messages (content_hash, time, item_hash) WHERE content_hash IS NOT NULL;
 
 CREATE TABLE message_tags (
