@@ -4,10 +4,14 @@
 //! no derive macro knows (text `"2"` counts as 2, `"false"` as false, but not where a field is strict)
 //! and because every refusal must say what is wrong and where.
 
+#[macro_use]
+mod words;
+
 mod aggregate;
 mod executable;
 mod forget;
 mod instance;
+mod number;
 mod post;
 mod program;
 mod reader;
@@ -16,9 +20,10 @@ mod v_program;
 
 pub use aggregate::AggregateContent;
 pub use executable::{
-    CpuRequirements, ExecutableBase, FunctionEnvironment, GpuRequirement, Hypervisor, InstanceEnvironment,
-    Measurement, NodeRequirements, ParentVolume, Payment, PaymentType, Persistence, PortProtocol,
-    PublishedPort, Requirements, Resources, TrustedExecution, TrustedExecutionGpu, Volume, VolumeKind,
+    Architecture, CpuRequirements, ExecutableBase, FunctionEnvironment, GpuArchitecture, GpuClass,
+    GpuRequirement, Hypervisor, InstanceEnvironment, Measurement, NodeRequirements, ParentVolume, Payment,
+    PaymentType, Persistence, PortProtocol, PublishedPort, Registers, Requirements, Resources,
+    TrustedExecution, TrustedExecutionGpu, TrustedExecutionMode, TrustedPlatform, Volume, VolumeKind,
 };
 pub use forget::ForgetContent;
 pub use instance::{InstanceContent, RootfsVolume};
