@@ -1,0 +1,3 @@
+//! The guest's first process.
+
+fn main() {}
