@@ -1,0 +1,193 @@
+//! The local folder: `<root>/ab/cd/<hash>`, temporary files in `<root>/tmp`.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aleph_types::{HashKind, ItemHash};
+use bytes::Bytes;
+use tempfile::NamedTempFile;
+
+use crate::verifier::{Sha256Verifier, Verifier};
+use crate::BlobError;
+
+mod iter;
+
+pub use iter::Iter;
+
+/// Three letters: never one of the two-character shard folders.
+const TEMPORARY: &str = "tmp";
+const TEMPORARY_PREFIX: &str = "upload-";
+
+/// A folder of files by hash.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalFolder {
+    root: Arc<Path>,
+    temporary: Arc<Path>,
+}
+
+impl LocalFolder {
+    pub(crate) fn open(root: &Path) -> Result<Self, BlobError> {
+        let temporary = root.join(TEMPORARY);
+        fs::create_dir_all(&temporary).map_err(BlobError::io("create the folder", &temporary))?;
+        let folder = Self { root: root.into(), temporary: temporary.into() };
+        folder.remove_leftovers()?;
+        Ok(folder)
+    }
+
+    /// Removes temporary files whose writer is gone: a living writer holds a lock on its file.
+    fn remove_leftovers(&self) -> Result<(), BlobError> {
+        let entries = fs::read_dir(&self.temporary).map_err(BlobError::io("list", &self.temporary))?;
+        for entry in entries {
+            let path = entry.map_err(BlobError::io("list", &self.temporary))?.path();
+            let Ok(file) = File::open(&path) else { continue };
+            if file.try_lock().is_err() {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                Ok(()) => tracing::info!(path = %path.display(), "removed an interrupted upload"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "can't remove an interrupted upload");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where `hash` lives, for names that are safe on a file system.
+    pub(crate) fn path(&self, hash: &ItemHash) -> Result<PathBuf, BlobError> {
+        let name = hash.as_str();
+        // The strict recogniser admits hexadecimal, base58 and base32 digits only.
+        if ItemHash::parse(name).is_err() {
+            return Err(BlobError::UnsafeName(hash.clone()));
+        }
+        // The first characters of a CID say its format; the last ones spread evenly.
+        let (first, second) = match hash.kind() {
+            HashKind::Storage => (&name[0..2], &name[2..4]),
+            HashKind::Ipfs => (&name[name.len() - 4..name.len() - 2], &name[name.len() - 2..]),
+        };
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + name.len() + 8);
+        path.push(&self.root);
+        path.push(first);
+        path.push(second);
+        path.push(name);
+        Ok(path)
+    }
+
+    pub(crate) fn size(&self, hash: &ItemHash) -> Result<Option<u64>, BlobError> {
+        let path = self.path(hash)?;
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
+            Err(error) => absent(error, "look up", &path),
+        }
+    }
+
+    pub(crate) fn open_file(&self, hash: &ItemHash) -> Result<Option<(File, u64)>, BlobError> {
+        let path = self.path(hash)?;
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return absent(error, "open", &path),
+        };
+        let size = file.metadata().map_err(BlobError::io("look up", &path))?.len();
+        Ok(Some((file, size)))
+    }
+
+    pub(crate) fn read(&self, hash: &ItemHash, cap: u64) -> Result<Option<Bytes>, BlobError> {
+        let Some((file, size)) = self.open_file(hash)? else { return Ok(None) };
+        if size > cap {
+            return Err(BlobError::TooLarge { limit: cap });
+        }
+        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        // Stored files never grow; the bound makes memory safe even if one is tampered with.
+        file.take(cap).read_to_end(&mut content).map_err(BlobError::io("read", &self.path(hash)?))?;
+        Ok(Some(content.into()))
+    }
+
+    pub(crate) fn remove(&self, hash: &ItemHash) -> Result<bool, BlobError> {
+        let path = self.path(hash)?;
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) => absent::<()>(error, "remove", &path).map(|gone| gone.is_some()),
+        }
+    }
+
+    pub(crate) fn verify(&self, hash: &ItemHash) -> Result<Option<bool>, BlobError> {
+        let Some((mut file, _)) = self.open_file(hash)? else { return Ok(None) };
+        let mut verifier = Box::<Sha256Verifier>::default();
+        let mut block = vec![0; crate::BLOCK_SIZE];
+        loop {
+            match file.read(&mut block) {
+                Ok(0) => break,
+                Ok(length) => verifier.update(&block[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(BlobError::io("read", &self.path(hash)?)(error)),
+            }
+        }
+        Ok(Some(verifier.finish() == *hash))
+    }
+
+    pub(crate) fn iter(&self) -> Iter {
+        Iter::new(&self.root)
+    }
+
+    /// A new, empty, locked file in the temporary folder; removed when dropped.
+    pub(crate) fn temporary(&self) -> Result<NamedTempFile, BlobError> {
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
+            .permissions(stored_permissions())
+            .tempfile_in(&self.temporary)
+            .map_err(BlobError::io("create a file in", &self.temporary))?;
+        file.as_file().lock().map_err(BlobError::io("lock", file.path()))?;
+        Ok(file)
+    }
+
+    /// Gives the finished temporary file its name, durably.
+    pub(crate) fn adopt(&self, file: NamedTempFile, hash: &ItemHash) -> Result<(), BlobError> {
+        let target = self.path(hash)?;
+        file.as_file().sync_all().map_err(BlobError::io("synchronise", file.path()))?;
+        let shard = self.make_shard(&target)?;
+        // Dropping the error's file removes it.
+        file.persist(&target).map_err(|error| BlobError::io("name", &target)(error.error))?;
+        synchronise_folder(&shard)
+    }
+
+    /// Makes what a file that is here already has durable: it may have been named by a process
+    /// that died before it synchronised the folder.
+    pub(crate) fn confirm(&self, hash: &ItemHash) -> Result<(), BlobError> {
+        let target = self.path(hash)?;
+        target.parent().map_or(Ok(()), synchronise_folder)
+    }
+
+    fn make_shard(&self, target: &Path) -> Result<PathBuf, BlobError> {
+        let shard = target.parent().unwrap_or(&self.root);
+        if shard.is_dir() {
+            return Ok(shard.to_owned());
+        }
+        fs::create_dir_all(shard).map_err(BlobError::io("create the folder", shard))?;
+        // Both levels may be new: each name is an entry of the folder above it.
+        if let Some(upper) = shard.parent() {
+            synchronise_folder(upper)?;
+        }
+        synchronise_folder(&self.root)?;
+        Ok(shard.to_owned())
+    }
+}
+
+fn stored_permissions() -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    // Other processes of the node read files directly; the umask still applies.
+    fs::Permissions::from_mode(0o644)
+}
+
+fn synchronise_folder(path: &Path) -> Result<(), BlobError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(BlobError::io("synchronise", path))
+}
+
+/// `None` for a file that is not there.
+fn absent<T>(error: io::Error, action: &'static str, path: &Path) -> Result<Option<T>, BlobError> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(None),
+        _ => Err(BlobError::io(action, path)(error)),
+    }
+}
