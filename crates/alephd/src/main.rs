@@ -1,0 +1,2 @@
+//! Aleph Cloud in one binary.
+fn main() {}
