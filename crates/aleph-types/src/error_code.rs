@@ -79,9 +79,15 @@ impl ErrorCode {
         match self {
             Self::InternalError => "this node failed on the message; see its log and send it again",
             Self::InvalidFormat => "the message does not have the required form; the details name the fields",
-            Self::InvalidSignature => "the signature does not match sender and hash; sign it with the sender's key",
-            Self::PermissionDenied => "the sender may not act for that address; its owner can allow it in the 'security' aggregate",
-            Self::ContentUnavailable => "no node had the message's content; upload it and send the message again",
+            Self::InvalidSignature => {
+                "the signature does not match sender and hash; sign it with the sender's key"
+            }
+            Self::PermissionDenied => {
+                "the sender may not act for that address; its owner can allow it in the 'security' aggregate"
+            }
+            Self::ContentUnavailable => {
+                "no node had the message's content; upload it and send the message again"
+            }
             Self::FileUnavailable => "no node had the file; upload it and send the message again",
             Self::BalanceInsufficient => "the owner's token balance does not cover the cost",
             Self::CreditInsufficient => "the owner's credits do not cover one day",
@@ -92,7 +98,9 @@ impl ErrorCode {
             Self::StoreUpdateUpdate => "'ref' must name the first version of the file, not an update of it",
             Self::InvalidPaymentMethod => "this resource can't be paid that way; use credits",
             Self::VmRefNotFound => "the replaced program is unknown",
-            Self::VmVolumeNotFound => "code, runtime, data or a volume is not stored on the network; store it first",
+            Self::VmVolumeNotFound => {
+                "code, runtime, data or a volume is not stored on the network; store it first"
+            }
             Self::VmAmendNotAllowed => "the program was published with 'allow_amend' false",
             Self::VmUpdateUpdate => "'replaces' must name the first version of the program",
             Self::VmVolumeTooSmall => "the volume is smaller than the file it starts from",

@@ -53,9 +53,7 @@ impl ItemHash {
     /// The strict recogniser of hashes inside contents and API paths: alphabets are checked as well.
     pub fn parse(text: &str) -> Result<Self, InvalidHash> {
         let well_formed = match kind_by_shape(text) {
-            Some(HashKind::Storage) => {
-                text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            }
+            Some(HashKind::Storage) => text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
             Some(HashKind::Ipfs) if text.starts_with("Qm") => text.bytes().all(is_base58),
             Some(HashKind::Ipfs) => text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')),
             None => false,

@@ -198,7 +198,9 @@ impl ParsedMessage {
     pub fn from_value(value: &serde_json::Value) -> Result<Self, FormatError> {
         let message = Envelope::read(value)?;
         let content = match &message.item_content {
-            Some(text) => Some(Content::parse_text(message.message_type, &message.item_hash, text.as_bytes())?),
+            Some(text) => {
+                Some(Content::parse_text(message.message_type, &message.item_hash, text.as_bytes())?)
+            }
             None => None,
         };
         Ok(Self { message, content })

@@ -49,10 +49,15 @@ impl Timestamp {
 
     /// Seconds since the epoch, as APIs show them.
     pub fn as_secs_f64(self) -> f64 {
-        // Splitting keeps every microsecond of our range exact in the shortest decimal form.
-        let whole = self.0.div_euclid(1_000_000);
-        let micros = self.0.rem_euclid(1_000_000);
-        format!("{whole}.{micros:06}").parse().unwrap_or_else(|_| self.0 as f64 / 1e6)
+        // Both operands are exact, so the quotient is the double nearest to the decimal form.
+        const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+        if self.0.unsigned_abs() <= EXACT {
+            return self.0 as f64 / 1e6;
+        }
+        // Beyond the year 2255.
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (whole, micros) = (self.0.unsigned_abs() / 1_000_000, self.0.unsigned_abs() % 1_000_000);
+        format!("{sign}{whole}.{micros:06}").parse().unwrap_or(self.0 as f64 / 1e6)
     }
 
     /// This instant moved by `micros`.
@@ -142,7 +147,9 @@ mod tests {
 
     #[test]
     fn seconds_round_trip() {
-        for micros in [0, 1, 1_714_564_800_000_001, 1_777_777_777_123_456, -1_500_000] {
+        for micros in
+            [0, 1, 1_714_564_800_000_001, 1_777_777_777_123_456, -1_500_000, -62_135_596_800_000_000]
+        {
             let time = Timestamp::from_micros(micros);
             assert_eq!(Timestamp::from_secs_f64(time.as_secs_f64()).unwrap(), time);
         }

@@ -112,7 +112,8 @@ impl Envelope {
         let mut fields = Fields { object, issues: Vec::new() };
 
         let sender = fields.required_text("sender");
-        let chain = fields.required_text("chain").and_then(|text| fields.word::<Chain>("chain", text, "chain"));
+        let chain =
+            fields.required_text("chain").and_then(|text| fields.word::<Chain>("chain", text, "chain"));
         let message_type = fields
             .required_text("type")
             .and_then(|text| fields.word::<MessageType>("type", text, "message type"));
@@ -181,9 +182,7 @@ impl Envelope {
                 }
             }
             (_, Some(_)) => {
-                return Err(FormatError::text(format!(
-                    "{item_type} messages cannot define 'item_content'"
-                )));
+                return Err(FormatError::text(format!("{item_type} messages cannot define 'item_content'")));
             }
             (_, None) if item_type != of_hash => {
                 return Err(FormatError::text(format!(

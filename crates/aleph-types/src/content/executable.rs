@@ -7,9 +7,12 @@ mod trusted_execution;
 mod volume;
 
 pub use environment::{FunctionEnvironment, Hypervisor, InstanceEnvironment};
-pub use requirements::{Architecture, CpuRequirements, GpuClass, GpuRequirement, NodeRequirements, Requirements};
+pub use requirements::{
+    Architecture, CpuRequirements, GpuClass, GpuRequirement, NodeRequirements, Requirements,
+};
 pub use trusted_execution::{
-    GpuArchitecture, Measurement, Registers, TrustedExecution, TrustedExecutionGpu, TrustedExecutionMode, TrustedPlatform,
+    GpuArchitecture, Measurement, Registers, TrustedExecution, TrustedExecutionGpu, TrustedExecutionMode,
+    TrustedPlatform,
 };
 pub use volume::{ParentVolume, Persistence, Volume, VolumeKind};
 
@@ -150,7 +153,8 @@ impl ExecutableBase {
         let time = object.time();
         let allow_amend = object.required_flag("allow_amend");
         let metadata = read_metadata(object);
-        let authorized_keys = object.optional_strings("authorized_keys", AUTHORIZED_KEYS, AUTHORIZED_KEY_CHARS);
+        let authorized_keys =
+            object.optional_strings("authorized_keys", AUTHORIZED_KEYS, AUTHORIZED_KEY_CHARS);
         let variables = read_variables(object);
         let resources = object.required_child("resources").and_then(|mut child| {
             let resources = Resources::read(&mut child);
@@ -222,7 +226,11 @@ fn read_metadata(object: &mut Object) -> Option<Map<String, Value>> {
     }
     for (key, value) in &metadata {
         if is_longer(key, METADATA_KEY_CHARS) {
-            object.issue("value_error", "metadata", format!("a key has at most {METADATA_KEY_CHARS} characters"));
+            object.issue(
+                "value_error",
+                "metadata",
+                format!("a key has at most {METADATA_KEY_CHARS} characters"),
+            );
             continue;
         }
         match value {

@@ -105,7 +105,11 @@ impl InstanceContent {
                 object.issue("value_error", "", "GPU option is only supported for QEmu hypervisor");
             }
             if self.environment.trusted_execution.as_ref().is_some_and(|trusted| trusted.gpu.is_some()) {
-                object.issue("value_error", "", "requirements.gpu and trusted_execution.gpu exclude each other");
+                object.issue(
+                    "value_error",
+                    "",
+                    "requirements.gpu and trusted_execution.gpu exclude each other",
+                );
             }
         }
         if node.is_some_and(|node| node.terms_and_conditions.is_some()) {

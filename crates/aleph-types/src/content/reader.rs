@@ -277,7 +277,12 @@ impl Object {
         self.in_range(key, number, low, high)
     }
 
-    pub(super) fn required_integer<T: TryFrom<i128>>(&mut self, key: &str, low: i128, high: i128) -> Option<T> {
+    pub(super) fn required_integer<T: TryFrom<i128>>(
+        &mut self,
+        key: &str,
+        low: i128,
+        high: i128,
+    ) -> Option<T> {
         let value = self.take_required(key)?;
         let number = self.integer(key, &value)?;
         self.in_range(key, number, low, high)

@@ -76,7 +76,10 @@ impl StoreContent {
             if payment_type == Some(PaymentType::Superfluid) {
                 payment.issue("value_error", "type", "files are paid by hold or credit");
             }
-            object.absorb(payment, payment_type.map(|payment_type| StorePayment { payment_type, chain, receiver }))
+            object.absorb(
+                payment,
+                payment_type.map(|payment_type| StorePayment { payment_type, chain, receiver }),
+            )
         });
         if let (Some(engine), Some(hash)) = (engine, &item_hash) {
             let expected = match hash.kind() {

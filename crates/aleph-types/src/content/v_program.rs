@@ -211,9 +211,7 @@ impl Verification {
         }
         match backend {
             TrustedPlatform::SevSnp => Some(Self::SevSnp { policy: policy?, measurements }),
-            TrustedPlatform::Tdx => {
-                Some(Self::Tdx { measurement: measurements.into_iter().next()? })
-            }
+            TrustedPlatform::Tdx => Some(Self::Tdx { measurement: measurements.into_iter().next()? }),
         }
     }
 }

@@ -131,11 +131,14 @@ impl TrustedExecution {
     pub(super) fn read(object: &mut Object) -> Option<Self> {
         let mode = object.optional_word::<TrustedExecutionMode>("mode", "mode");
         let firmware = object.optional_hash("firmware");
-        let policy =
-            object.defaulted_integer("policy", i128::from(i64::MIN), i128::from(u64::MAX), LEGACY_POLICY_DEFAULT);
+        let policy = object.defaulted_integer(
+            "policy",
+            i128::from(i64::MIN),
+            i128::from(u64::MAX),
+            LEGACY_POLICY_DEFAULT,
+        );
         let runtime = object.optional_hash("runtime");
-        let measurements =
-            object.optional_children("measurements", SNP_MEASUREMENTS, read_measurement);
+        let measurements = object.optional_children("measurements", SNP_MEASUREMENTS, read_measurement);
         let attestation_port = object.optional_bounded_integer("attestation_port", 1, 65_535);
         let gpu = object.optional_child("gpu").and_then(|mut child| {
             let gpu = read_confidential_gpu(&mut child);
@@ -186,7 +189,11 @@ impl TrustedExecution {
         match platform {
             TrustedPlatform::SevSnp => {
                 if !u64::try_from(self.policy).is_ok_and(snp_policy_is_valid) {
-                    object.issue("value_error", "policy", "must be a 64-bit policy with bit 17 set, such as 196608");
+                    object.issue(
+                        "value_error",
+                        "policy",
+                        "must be a 64-bit policy with bit 17 set, such as 196608",
+                    );
                 }
                 if self.measurements.is_empty() {
                     object.issue("value_error", "measurements", "at least one is required");

@@ -81,7 +81,9 @@ impl Volume {
     pub fn reference(&self) -> Option<(&ItemHash, bool)> {
         match &self.kind {
             VolumeKind::Immutable { reference, use_latest } => Some((reference, *use_latest)),
-            VolumeKind::Persistent { parent: Some(parent), .. } => Some((&parent.reference, parent.use_latest)),
+            VolumeKind::Persistent { parent: Some(parent), .. } => {
+                Some((&parent.reference, parent.use_latest))
+            }
             VolumeKind::Ephemeral { .. } | VolumeKind::Persistent { parent: None, .. } => None,
         }
     }
