@@ -1,6 +1,6 @@
 //! Recorded data of the network and of the reference, read in place.
 
-#![allow(clippy::print_stdout, reason = "each test says how much it ran")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod contents;
 mod envelopes;

@@ -1,0 +1,49 @@
+use aleph_types::{Chain, ErrorCode, Rejection, SignatureFamily};
+
+/// Why a message's signature was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// There is none, and the message comes from where one is needed.
+    #[error("Missing signature")]
+    Missing,
+    /// It was made by another key, or for another message.
+    #[error("The signature of the message is invalid")]
+    Invalid,
+    /// It, or the sender's address, can't be read; says why.
+    #[error("Signature validation error: {0}")]
+    Malformed(&'static str),
+    /// The schema names the chain, but nothing on the network verifies it.
+    #[error("Unknown chain for validation: {0}")]
+    UnknownChain(Chain),
+    /// This build does not verify that family yet; the message may be valid elsewhere.
+    #[error("signatures of the family {0:?} are not supported by this node")]
+    UnsupportedFamily(SignatureFamily),
+}
+
+impl SignatureError {
+    /// The network's code for it (`spec: signatures.md §3`).
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Missing | Self::Invalid | Self::Malformed(_) => ErrorCode::InvalidSignature,
+            Self::UnknownChain(_) => ErrorCode::InvalidFormat,
+            Self::UnsupportedFamily(_) => ErrorCode::InternalError,
+        }
+    }
+}
+
+impl From<SignatureError> for Rejection {
+    fn from(error: SignatureError) -> Self {
+        Rejection::text(error.code(), error.to_string())
+    }
+}
+
+/// Why bytes or a text are no key, address or signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not the hexadecimal form of that many bytes.
+    #[error("not {0} bytes in hexadecimal form")]
+    Hex(usize),
+    /// Zero, or not below the order of the curve.
+    #[error("not a private key of the curve secp256k1")]
+    OutOfRange,
+}

