@@ -1,0 +1,152 @@
+use aleph_types::{ItemHash, MessageStatus, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::messages::{self, StoredMessage};
+use super::rows;
+use super::skeletons::{self, Skeleton};
+use crate::{Store, StoreError};
+
+/// One of the copies of a pending message, which differ in sender or signature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PendingCopy {
+    /// The envelope, as JSON.
+    pub envelope: String,
+    /// When this node received the copy.
+    pub reception_time: Timestamp,
+}
+
+/// What became of a message on this node (`spec: messages.md §6`).
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the names are the specification's")]
+pub enum MessageFate {
+    Pending {
+        reception_time: Timestamp,
+        copies: Vec<PendingCopy>,
+    },
+    Processed {
+        reception_time: Timestamp,
+        message: Box<StoredMessage>,
+    },
+    Removing {
+        reception_time: Timestamp,
+        message: Box<StoredMessage>,
+    },
+    Forgotten {
+        reception_time: Timestamp,
+        skeleton: Box<Skeleton>,
+    },
+    /// Without a skeleton nothing but the status was kept.
+    Removed {
+        reception_time: Timestamp,
+        skeleton: Option<Box<Skeleton>>,
+    },
+    /// The message as JSON, its code, and the details as JSON.
+    Rejected {
+        reception_time: Timestamp,
+        message: String,
+        code: i64,
+        details: Option<String>,
+    },
+}
+
+impl MessageFate {
+    /// Its word.
+    pub fn status(&self) -> MessageStatus {
+        match self {
+            MessageFate::Pending { .. } => MessageStatus::Pending,
+            MessageFate::Processed { .. } => MessageStatus::Processed,
+            MessageFate::Removing { .. } => MessageStatus::Removing,
+            MessageFate::Forgotten { .. } => MessageStatus::Forgotten,
+            MessageFate::Removed { .. } => MessageStatus::Removed,
+            MessageFate::Rejected { .. } => MessageStatus::Rejected,
+        }
+    }
+
+    /// When this node first met the message.
+    pub fn reception_time(&self) -> Timestamp {
+        match self {
+            MessageFate::Pending { reception_time, .. }
+            | MessageFate::Processed { reception_time, .. }
+            | MessageFate::Removing { reception_time, .. }
+            | MessageFate::Forgotten { reception_time, .. }
+            | MessageFate::Removed { reception_time, .. }
+            | MessageFate::Rejected { reception_time, .. } => *reception_time,
+        }
+    }
+}
+
+fn status(
+    conn: &Connection,
+    hash: &ItemHash,
+) -> Result<Option<(MessageStatus, Timestamp, Option<i64>)>, StoreError> {
+    let mut statement =
+        conn.prepare_cached("SELECT status, reception_time, message FROM statuses WHERE item_hash = ?1")?;
+    let row = statement
+        .query_row([hash.as_str()], |row| {
+            Ok((rows::word(row, 0, "status")?, rows::time(row, 1)?, row.get(2)?))
+        })
+        .optional()?;
+    Ok(row)
+}
+
+/// `None`: unknown, or its record is gone.
+pub(super) fn fate(conn: &Connection, hash: &ItemHash) -> Result<Option<MessageFate>, StoreError> {
+    let conn = conn.unchecked_transaction()?;
+    let Some((status, reception_time, message)) = status(&conn, hash)? else {
+        return Ok(None);
+    };
+    let stored = || match message {
+        Some(seq) => messages::by_seq(&conn, seq).map(|message| message.map(Box::new)),
+        None => Ok(None),
+    };
+    let fate = match status {
+        MessageStatus::Pending => {
+            let mut statement = conn.prepare_cached(
+                "SELECT envelope, reception_time FROM pending WHERE item_hash = ?1 ORDER BY reception_time, id",
+            )?;
+            let copies = statement
+                .query_map([hash.as_str()], |row| {
+                    Ok(PendingCopy { envelope: row.get(0)?, reception_time: rows::time(row, 1)? })
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            Some(MessageFate::Pending { reception_time, copies })
+        }
+        MessageStatus::Processed => {
+            stored()?.map(|message| MessageFate::Processed { reception_time, message })
+        }
+        MessageStatus::Removing => stored()?.map(|message| MessageFate::Removing { reception_time, message }),
+        MessageStatus::Forgotten => skeletons::by_hash(&conn, hash)?
+            .map(|skeleton| MessageFate::Forgotten { reception_time, skeleton: Box::new(skeleton) }),
+        MessageStatus::Removed => {
+            let skeleton = skeletons::by_hash(&conn, hash)?.map(Box::new);
+            Some(MessageFate::Removed { reception_time, skeleton })
+        }
+        MessageStatus::Rejected => conn
+            .prepare_cached("SELECT message, error_code, details FROM rejected WHERE item_hash = ?1")?
+            .query_row([hash.as_str()], |row| {
+                Ok(MessageFate::Rejected {
+                    reception_time,
+                    message: row.get(0)?,
+                    code: row.get(1)?,
+                    details: row.get(2)?,
+                })
+            })
+            .optional()?,
+    };
+    Ok(fate)
+}
+
+impl Store {
+    /// Everything this node knows about a message; `None` when it never met it.
+    pub async fn message_fate(&self, hash: ItemHash) -> Result<Option<MessageFate>, StoreError> {
+        self.read(move |conn| fate(conn, &hash)).await
+    }
+
+    /// The status of a message and when this node first met it.
+    pub async fn message_status(
+        &self,
+        hash: ItemHash,
+    ) -> Result<Option<(MessageStatus, Timestamp)>, StoreError> {
+        self.read(move |conn| Ok(status(conn, &hash)?.map(|(status, time, _)| (status, time)))).await
+    }
+}

@@ -1,0 +1,105 @@
+use aleph_types::{ItemHash, MessageStatus, Timestamp};
+use rusqlite::Connection;
+
+use super::SortOrder;
+use super::rows;
+use super::sql::{Sql, bound};
+use crate::{Store, StoreError};
+
+/// Which hashes (`spec: ccn-api.md §3.4`): by the time of their reception.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct HashesFilter {
+    /// Of messages with this status; only `Processed` and `Removing` ones are listed.
+    pub status: Option<MessageStatus>,
+    /// First reception time.
+    pub start: Option<Timestamp>,
+    /// First reception time that is too late.
+    pub end: Option<Timestamp>,
+}
+
+/// A row of the list of hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessedHash {
+    /// Of the message.
+    pub item_hash: ItemHash,
+    /// When this node first met it.
+    pub reception_time: Timestamp,
+    /// `Processed` or `Removing`.
+    pub status: MessageStatus,
+}
+
+/// Whether some status can be listed at all.
+fn lists(filter: &HashesFilter) -> bool {
+    matches!(filter.status, None | Some(MessageStatus::Processed | MessageStatus::Removing))
+}
+
+fn push_selection(sql: &mut Sql, filter: &HashesFilter) {
+    sql.push(
+        " FROM messages m INDEXED BY messages_reception \
+         LEFT JOIN statuses r INDEXED BY statuses_removing ON r.item_hash = m.item_hash AND r.status = 'removing' \
+         WHERE 1",
+    );
+    let micros = |time: Option<Timestamp>| time.map(|time| time.as_micros());
+    sql.and_between("m.reception_time", micros(filter.start), micros(filter.end));
+    match filter.status {
+        Some(MessageStatus::Processed) => sql.push(" AND r.item_hash IS NULL"),
+        Some(MessageStatus::Removing) => sql.push(" AND r.item_hash IS NOT NULL"),
+        _ => sql,
+    };
+}
+
+pub(super) fn list_sql(filter: &HashesFilter, order: SortOrder, offset: u64, limit: u64) -> Sql {
+    let mut sql = Sql::new("SELECT m.item_hash, m.reception_time, r.item_hash IS NOT NULL");
+    push_selection(&mut sql, filter);
+    sql.push(" ORDER BY m.reception_time ").push(order.sql()).push(", m.item_hash LIMIT ").bind(bound(limit));
+    sql.push(" OFFSET ").bind(bound(offset));
+    sql
+}
+
+fn list(
+    conn: &Connection,
+    filter: &HashesFilter,
+    order: SortOrder,
+    offset: u64,
+    limit: u64,
+) -> Result<Vec<ProcessedHash>, StoreError> {
+    if !lists(filter) {
+        return Ok(Vec::new());
+    }
+    list_sql(filter, order, offset, limit).rows(conn, |row| {
+        let removing: bool = row.get(2)?;
+        let status = if removing { MessageStatus::Removing } else { MessageStatus::Processed };
+        Ok(ProcessedHash { item_hash: rows::hash(row, 0)?, reception_time: rows::time(row, 1)?, status })
+    })
+}
+
+fn count(conn: &Connection, filter: &HashesFilter) -> Result<u64, StoreError> {
+    if !lists(filter) {
+        return Ok(0);
+    }
+    let mut sql = Sql::new("SELECT count(*)");
+    if *filter == HashesFilter::default() {
+        sql.push(" FROM messages");
+    } else {
+        push_selection(&mut sql, filter);
+    }
+    sql.count(conn)
+}
+
+impl Store {
+    /// A page of the hashes of stored messages, by the time of their reception.
+    pub async fn list_hashes(
+        &self,
+        filter: HashesFilter,
+        order: SortOrder,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<ProcessedHash>, StoreError> {
+        self.read(move |conn| list(conn, &filter, order, offset, limit)).await
+    }
+
+    /// How many there are, exactly.
+    pub async fn count_hashes(&self, filter: HashesFilter) -> Result<u64, StoreError> {
+        self.read(move |conn| count(conn, &filter)).await
+    }
+}

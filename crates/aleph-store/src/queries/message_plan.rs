@@ -1,0 +1,334 @@
+//! Which index drives a list of messages.
+//!
+//! A filter on hashes or with few matches is fetched whole through its index and sorted. Filters with many
+//! matches are walked in the order of the list, each value by itself, and merged; the walk ends with the
+//! page. What is left, is tested row by row.
+
+use rusqlite::Connection;
+
+use super::message_filter::{FilterTexts, MessageFilter, MessageQuery, Start, StoredStatuses};
+use super::sql::{Sql, bound};
+use super::{SMALL, SortOrder};
+use crate::StoreError;
+
+/// Most values that are walked one by one and merged.
+const MERGED_VALUES: usize = 16;
+
+/// A filter with an index of its own.
+#[derive(Debug, Clone, Copy)]
+struct Indexed {
+    column: &'static str,
+    index: &'static str,
+    /// Whether the index continues with `time, item_hash`.
+    by_time: bool,
+    values: fn(&FilterTexts) -> Option<&[String]>,
+}
+
+/// From the most to the least telling.
+const INDEXED: [Indexed; 8] = [
+    Indexed {
+        column: "m.content_hash",
+        index: "messages_content_hash",
+        by_time: true,
+        values: |filter| filter.content_hashes.as_deref(),
+    },
+    Indexed {
+        column: "m.reference",
+        index: "messages_reference",
+        by_time: true,
+        values: |filter| filter.references.as_deref(),
+    },
+    Indexed {
+        column: "m.content_key",
+        index: "messages_content_key",
+        by_time: false,
+        values: |filter| filter.content_keys.as_deref(),
+    },
+    Indexed {
+        column: "m.owner",
+        index: "messages_owner",
+        by_time: true,
+        values: |filter| filter.owners.as_deref(),
+    },
+    Indexed {
+        column: "m.sender",
+        index: "messages_sender",
+        by_time: true,
+        values: |filter| filter.senders.as_deref(),
+    },
+    Indexed {
+        column: "m.content_type",
+        index: "messages_content_type",
+        by_time: true,
+        values: |filter| filter.content_types.as_deref(),
+    },
+    Indexed {
+        column: "m.channel",
+        index: "messages_channel",
+        by_time: true,
+        values: |filter| filter.channels.as_deref(),
+    },
+    Indexed {
+        column: "m.message_type",
+        index: "messages_type",
+        by_time: true,
+        values: |filter| filter.types.as_deref(),
+    },
+];
+
+/// How the rows are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Drive {
+    /// One by one, by hash.
+    Hashes,
+    /// All with one of the tags, then sorted.
+    Tags,
+    /// All with one of the values of this column, then sorted.
+    Few(&'static str, &'static str),
+    /// In the list's order, one value after the other.
+    Ordered(&'static str, &'static str, Vec<String>),
+    /// The messages whose grace time runs.
+    Removing,
+    /// In the list's order, all.
+    Time,
+}
+
+/// The selected rows' places: `(time, item_hash, seq)`.
+pub(super) type Place = (i64, String, i64);
+
+/// A filter that is ready to run.
+pub(super) struct Plan {
+    texts: FilterTexts,
+    start: Option<i64>,
+    end: Option<i64>,
+    statuses: StoredStatuses,
+    drive: Drive,
+}
+
+impl Plan {
+    /// Chooses the driving index. `None`: nothing can match.
+    pub(super) fn choose(conn: &Connection, filter: &MessageFilter) -> Result<Option<Self>, StoreError> {
+        let texts = FilterTexts::from(filter);
+        let statuses = filter.statuses;
+        if texts.matches_nothing() || !(statuses.processed || statuses.removing) {
+            return Ok(None);
+        }
+        let start = filter.start.map(|time| time.as_micros());
+        let end = filter.end.map(|time| time.as_micros());
+        let mut plan = Self { texts, start, end, statuses, drive: Drive::Time };
+        plan.drive = plan.best_drive(conn)?;
+        Ok(Some(plan))
+    }
+
+    fn best_drive(&self, conn: &Connection) -> Result<Drive, StoreError> {
+        if self.texts.hashes.is_some() {
+            return Ok(Drive::Hashes);
+        }
+        if !self.statuses.processed {
+            return Ok(Drive::Removing);
+        }
+        let present: Vec<(Indexed, &[String])> =
+            INDEXED.iter().filter_map(|indexed| Some((*indexed, (indexed.values)(&self.texts)?))).collect();
+        let tags = self.texts.tags.as_deref();
+        // A lone filter in list order needs no comparison.
+        if let ([(indexed, [value])], None) = (present.as_slice(), tags)
+            && indexed.by_time
+        {
+            return Ok(Drive::Ordered(indexed.column, indexed.index, vec![value.clone()]));
+        }
+
+        let mut fewest: Option<(u64, Drive)> = None;
+        let mut offer = |rows: u64, drive: Drive| {
+            if rows <= SMALL && fewest.as_ref().is_none_or(|(least, _)| rows < *least) {
+                fewest = Some((rows, drive));
+            }
+        };
+        if let Some(tags) = tags {
+            let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM message_tags WHERE ");
+            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            offer(sql.count(conn)?, Drive::Tags);
+        }
+        for (indexed, values) in &present {
+            let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM messages m INDEXED BY ");
+            sql.push(indexed.index).push(" WHERE ").one_of(indexed.column, values);
+            if indexed.by_time {
+                sql.and_between("m.time", self.start, self.end);
+            }
+            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            offer(sql.count(conn)?, Drive::Few(indexed.column, indexed.index));
+        }
+        if let Some((_, drive)) = fewest {
+            return Ok(drive);
+        }
+        // All are large: walk the most telling one in list order.
+        for (indexed, values) in present {
+            if indexed.by_time && values.len() <= MERGED_VALUES {
+                return Ok(Drive::Ordered(indexed.column, indexed.index, values.to_vec()));
+            }
+            if !indexed.by_time && self.texts.types.is_none() {
+                // Only aggregates have keys.
+                return Ok(Drive::Ordered("m.message_type", "messages_type", vec!["AGGREGATE".to_owned()]));
+            }
+        }
+        Ok(Drive::Time)
+    }
+
+    /// `FROM … WHERE …`; `value` is the one that an ordered drive walks now.
+    fn push_selection(&self, sql: &mut Sql, value: Option<&String>) {
+        let texts = &self.texts;
+        match &self.drive {
+            Drive::Hashes => {
+                let hashes = texts.hashes.as_deref().unwrap_or_default();
+                sql.push(" FROM json_each(").bind(super::sql::json_list(hashes));
+                sql.push(
+                    ") h CROSS JOIN statuses s ON s.item_hash = h.value \
+                     CROSS JOIN messages m ON m.seq = s.message WHERE 1",
+                );
+            }
+            Drive::Removing => {
+                sql.push(
+                    " FROM statuses s INDEXED BY statuses_removing \
+                     CROSS JOIN messages m ON m.seq = s.message WHERE s.status = 'removing'",
+                );
+            }
+            Drive::Tags => {
+                let tags = texts.tags.as_deref().unwrap_or_default();
+                sql.push(" FROM (SELECT DISTINCT message FROM message_tags WHERE ").one_of("tag", tags);
+                sql.push(") t CROSS JOIN messages m ON m.seq = t.message WHERE 1");
+            }
+            Drive::Few(column, index) => {
+                sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ");
+                let values = INDEXED
+                    .iter()
+                    .find(|indexed| indexed.column == *column)
+                    .and_then(|indexed| (indexed.values)(texts))
+                    .unwrap_or_default();
+                sql.one_of(column, values);
+            }
+            Drive::Ordered(column, index, _) => {
+                sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ").push(column);
+                sql.push(" = ").bind(value.cloned().unwrap_or_default());
+            }
+            Drive::Time => {
+                sql.push(" FROM messages m INDEXED BY messages_time WHERE 1");
+            }
+        }
+        for indexed in &INDEXED {
+            let driven = match &self.drive {
+                Drive::Few(column, _) => *column == indexed.column,
+                // A key's walk through the aggregates still has to test the key, but not the type.
+                Drive::Ordered(column, _, _) => *column == indexed.column,
+                _ => false,
+            };
+            if !driven {
+                sql.and_one_of(indexed.column, (indexed.values)(texts));
+            }
+        }
+        sql.and_one_of("m.chain", texts.chains.as_deref());
+        sql.and_one_of("m.payment_type", texts.payment_types.as_deref());
+        if self.drive != Drive::Tags
+            && let Some(tags) = texts.tags.as_deref()
+        {
+            sql.push(" AND EXISTS (SELECT 1 FROM message_tags t WHERE t.message = m.seq AND ")
+                .one_of("t.tag", tags);
+            sql.push(")");
+        }
+        sql.and_between("m.time", self.start, self.end);
+        match (self.statuses.processed, self.statuses.removing, &self.drive) {
+            (true, true, _) | (_, _, Drive::Removing) => {}
+            (processed, _, _) => {
+                sql.push(if processed { " AND NOT EXISTS" } else { " AND EXISTS" });
+                sql.push(
+                    " (SELECT 1 FROM statuses r INDEXED BY statuses_removing \
+                     WHERE r.item_hash = m.item_hash AND r.status = 'removing')",
+                );
+            }
+        }
+    }
+
+    fn places_sql(&self, order: SortOrder, start: &Start, limit: u64, value: Option<&String>) -> Sql {
+        let mut sql = Sql::new("SELECT m.time, m.item_hash, m.seq");
+        self.push_selection(&mut sql, value);
+        if let Start::After(time, hash) = start {
+            let time = time.as_micros();
+            let later = order.later();
+            sql.push(" AND m.time ").push(later).push("= ").bind(time);
+            sql.push(" AND (m.time ").push(later).push(" ").bind(time);
+            sql.push(" OR m.item_hash > ").bind(hash.as_str().to_owned()).push(")");
+        }
+        sql.push(" ORDER BY m.time ").push(order.sql()).push(", m.item_hash LIMIT ").bind(bound(limit));
+        if let Start::Offset(offset) = start
+            && *offset > 0
+        {
+            sql.push(" OFFSET ").bind(bound(*offset));
+        }
+        sql
+    }
+
+    /// The statements that together hold the page.
+    #[cfg(test)]
+    pub(super) fn statements(&self, query: &MessageQuery) -> Vec<Sql> {
+        match &self.drive {
+            Drive::Ordered(_, _, values) => values
+                .iter()
+                .map(|value| self.places_sql(query.order, &query.start, query.limit, Some(value)))
+                .collect(),
+            _ => vec![self.places_sql(query.order, &query.start, query.limit, None)],
+        }
+    }
+
+    /// Where the rows of the page are, in the list's order.
+    pub(super) fn places(&self, conn: &Connection, query: &MessageQuery) -> Result<Vec<Place>, StoreError> {
+        let read = |sql: Sql| sql.rows(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        match &self.drive {
+            Drive::Ordered(_, _, values) if values.len() > 1 => {
+                let (skipped, start) = match &query.start {
+                    Start::Offset(offset) => (*offset, Start::Offset(0)),
+                    after @ Start::After(..) => (0, after.clone()),
+                };
+                let each = query.limit.saturating_add(skipped);
+                let mut places: Vec<Place> = Vec::new();
+                for value in values {
+                    places.extend(read(self.places_sql(query.order, &start, each, Some(value)))?);
+                }
+                places.sort_unstable_by(|a, b| {
+                    let by_time = match query.order {
+                        SortOrder::Descending => b.0.cmp(&a.0),
+                        SortOrder::Ascending => a.0.cmp(&b.0),
+                    };
+                    by_time.then_with(|| a.1.cmp(&b.1))
+                });
+                let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+                let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+                Ok(places.into_iter().skip(skipped).take(limit).collect())
+            }
+            Drive::Ordered(_, _, values) => {
+                read(self.places_sql(query.order, &query.start, query.limit, values.first()))
+            }
+            _ => read(self.places_sql(query.order, &query.start, query.limit, None)),
+        }
+    }
+
+    /// How many rows match, counting at most `most`.
+    pub(super) fn count(&self, conn: &Connection, most: u64) -> Result<u64, StoreError> {
+        let one = |value: Option<&String>, most: u64| {
+            let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
+            self.push_selection(&mut sql, value);
+            sql.push(" LIMIT ").bind(bound(most)).push(")");
+            sql.count(conn)
+        };
+        match &self.drive {
+            Drive::Ordered(_, _, values) => {
+                let mut total = 0;
+                for value in values {
+                    if total >= most {
+                        break;
+                    }
+                    total += one(Some(value), most - total)?;
+                }
+                Ok(total)
+            }
+            _ => one(None, most),
+        }
+    }
+}

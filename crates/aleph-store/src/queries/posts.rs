@@ -1,0 +1,286 @@
+use aleph_types::{Address, Channel, ItemHash, Timestamp};
+use rusqlite::{Connection, Row};
+
+use super::message_filter::{Start, distinct};
+use super::messages::{self, StoredMessage};
+use super::rows;
+use super::sql::{Sql, bound};
+use super::{Count, SMALL, SortOrder};
+use crate::{Store, StoreError};
+
+/// Filters of the posts (`spec: ccn-api.md §5`): all must hold, an empty list never does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[allow(missing_docs, reason = "the names are the specification's")]
+pub struct PostFilter {
+    pub owners: Option<Vec<String>>,
+    /// Hashes of original posts.
+    pub originals: Option<Vec<ItemHash>>,
+    pub references: Option<Vec<String>>,
+    /// Types of the originals.
+    pub types: Option<Vec<String>>,
+    /// Of the latest version.
+    pub tags: Option<Vec<String>>,
+    pub channels: Option<Vec<String>>,
+    /// First time of last update.
+    pub start: Option<Timestamp>,
+    /// First one that is too late.
+    pub end: Option<Timestamp>,
+}
+
+/// A page of posts, by last update, ties by the original's hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostQuery {
+    /// Which.
+    pub filter: PostFilter,
+    /// Direction.
+    pub order: SortOrder,
+    /// First row.
+    pub start: Start,
+    /// Most rows.
+    pub limit: u64,
+}
+
+/// A post as readers see it: the original merged with its latest amend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredPost {
+    /// Hash of the original.
+    pub original: ItemHash,
+    /// `content.address` of the original.
+    pub owner: Address,
+    /// `content.type` of the original.
+    pub post_type: String,
+    /// `content.ref` of the original.
+    pub reference: Option<String>,
+    /// Channel of the original.
+    pub channel: Option<Channel>,
+    /// When its author wrote the original.
+    pub created: Timestamp,
+    /// When its author wrote the shown version.
+    pub last_updated: Timestamp,
+    /// The message that holds the shown version.
+    pub latest: StoredMessage,
+    /// The original's message, where that is another.
+    pub original_message: Option<StoredMessage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drive {
+    Originals,
+    /// Few messages have one of the tags.
+    Tags,
+    /// All posts of some values of this column, then sorted.
+    Few(&'static str, &'static str),
+    /// One value of this column, in the list's order.
+    Ordered(&'static str, &'static str),
+    Updated,
+}
+
+type Texts = Option<Vec<String>>;
+
+struct Plan {
+    owners: Texts,
+    originals: Texts,
+    references: Texts,
+    types: Texts,
+    tags: Texts,
+    channels: Texts,
+    start: Option<i64>,
+    end: Option<i64>,
+    drive: Drive,
+}
+
+impl Plan {
+    fn choose(conn: &Connection, filter: &PostFilter) -> Result<Option<Self>, StoreError> {
+        let mut plan = Self {
+            owners: distinct(&filter.owners),
+            originals: distinct(&filter.originals),
+            references: distinct(&filter.references),
+            types: distinct(&filter.types),
+            tags: distinct(&filter.tags),
+            channels: distinct(&filter.channels),
+            start: filter.start.map(|time| time.as_micros()),
+            end: filter.end.map(|time| time.as_micros()),
+            drive: Drive::Updated,
+        };
+        let lists =
+            [&plan.owners, &plan.originals, &plan.references, &plan.types, &plan.tags, &plan.channels];
+        if lists.into_iter().any(|values| values.as_ref().is_some_and(Vec::is_empty)) {
+            return Ok(None);
+        }
+        plan.drive = plan.best_drive(conn)?;
+        Ok(Some(plan))
+    }
+
+    fn indexed(&self) -> [(&'static str, &'static str, Option<&[String]>); 3] {
+        [
+            ("p.reference", "posts_reference", self.references.as_deref()),
+            ("p.owner", "posts_owner", self.owners.as_deref()),
+            ("p.post_type", "posts_type", self.types.as_deref()),
+        ]
+    }
+
+    fn best_drive(&self, conn: &Connection) -> Result<Drive, StoreError> {
+        if self.originals.is_some() {
+            return Ok(Drive::Originals);
+        }
+        let mut fewest: Option<(u64, Drive)> = None;
+        let mut offer = |rows: u64, drive: Drive| {
+            if rows <= SMALL && fewest.is_none_or(|(least, _)| rows < least) {
+                fewest = Some((rows, drive));
+            }
+        };
+        if let Some(tags) = &self.tags {
+            let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM message_tags WHERE ");
+            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            offer(sql.count(conn)?, Drive::Tags);
+        }
+        let mut ordered = None;
+        for (column, index, values) in self.indexed() {
+            let Some(values) = values else { continue };
+            let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM posts p INDEXED BY ");
+            sql.push(index).push(" WHERE ").one_of(column, values);
+            sql.and_between("p.last_updated", self.start, self.end);
+            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            offer(sql.count(conn)?, Drive::Few(column, index));
+            if values.len() == 1 && ordered.is_none() {
+                ordered = Some(Drive::Ordered(column, index));
+            }
+        }
+        Ok(fewest.map(|(_, drive)| drive).or(ordered).unwrap_or(Drive::Updated))
+    }
+
+    fn push_selection(&self, sql: &mut Sql) {
+        match self.drive {
+            Drive::Originals => {
+                sql.push(" FROM posts p WHERE ");
+                sql.one_of("p.original", self.originals.as_deref().unwrap_or_default());
+            }
+            Drive::Tags => {
+                sql.push(" FROM (SELECT DISTINCT message FROM message_tags WHERE ");
+                sql.one_of("tag", self.tags.as_deref().unwrap_or_default());
+                sql.push(
+                    ") t CROSS JOIN messages m ON m.seq = t.message CROSS JOIN posts p \
+                     ON p.original = CASE m.content_type WHEN 'amend' THEN m.reference ELSE m.item_hash END \
+                     WHERE p.latest_message = m.seq",
+                );
+            }
+            Drive::Few(_, index) | Drive::Ordered(_, index) => {
+                sql.push(" FROM posts p INDEXED BY ").push(index).push(" WHERE 1");
+            }
+            Drive::Updated => {
+                sql.push(" FROM posts p INDEXED BY posts_updated WHERE 1");
+            }
+        }
+        for (column, _, values) in self.indexed() {
+            sql.and_one_of(column, values);
+        }
+        sql.and_one_of("p.channel", self.channels.as_deref());
+        if self.drive != Drive::Tags
+            && let Some(tags) = self.tags.as_deref()
+        {
+            sql.push(" AND EXISTS (SELECT 1 FROM message_tags t WHERE t.message = p.latest_message AND ");
+            sql.one_of("t.tag", tags).push(")");
+        }
+        sql.and_between("p.last_updated", self.start, self.end);
+    }
+
+    fn list_sql(&self, query: &PostQuery) -> Sql {
+        let mut sql = Sql::new(
+            "SELECT p.original, p.owner, p.post_type, p.reference, p.channel, p.created, p.last_updated, \
+             p.message, p.latest_message",
+        );
+        self.push_selection(&mut sql);
+        if let Start::After(time, hash) = &query.start {
+            let (time, later) = (time.as_micros(), query.order.later());
+            sql.push(" AND p.last_updated ").push(later).push("= ").bind(time);
+            sql.push(" AND (p.last_updated ").push(later).push(" ").bind(time);
+            sql.push(" OR p.original > ").bind(hash.as_str().to_owned()).push(")");
+        }
+        sql.push(" ORDER BY p.last_updated ").push(query.order.sql()).push(", p.original LIMIT ");
+        sql.bind(bound(query.limit));
+        if let Start::Offset(offset) = query.start {
+            sql.push(" OFFSET ").bind(bound(offset));
+        }
+        sql
+    }
+}
+
+struct PostRow {
+    post: (ItemHash, Address, String, Option<String>, Option<Channel>, Timestamp, Timestamp),
+    message: i64,
+    latest: i64,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<PostRow> {
+    Ok(PostRow {
+        post: (
+            rows::hash(row, 0)?,
+            rows::address(row, 1)?,
+            row.get(2)?,
+            row.get(3)?,
+            rows::channel(row, 4)?,
+            rows::time(row, 5)?,
+            rows::time(row, 6)?,
+        ),
+        message: row.get(7)?,
+        latest: row.get(8)?,
+    })
+}
+
+fn list(conn: &Connection, query: &PostQuery) -> Result<Vec<StoredPost>, StoreError> {
+    let conn = conn.unchecked_transaction()?;
+    let Some(plan) = Plan::choose(&conn, &query.filter)? else {
+        return Ok(Vec::new());
+    };
+    let mut posts = Vec::new();
+    for PostRow { post, message, latest } in plan.list_sql(query).rows(&conn, read)? {
+        let Some(latest_message) = messages::by_seq(&conn, latest)? else { continue };
+        let original_message = if message == latest { None } else { messages::by_seq(&conn, message)? };
+        let (original, owner, post_type, reference, channel, created, last_updated) = post;
+        posts.push(StoredPost {
+            original,
+            owner,
+            post_type,
+            reference,
+            channel,
+            created,
+            last_updated,
+            latest: latest_message,
+            original_message,
+        });
+    }
+    Ok(posts)
+}
+
+/// The list's statement, for the test of plans.
+#[cfg(test)]
+pub(super) fn statement(conn: &Connection, query: &PostQuery) -> Option<Sql> {
+    Plan::choose(conn, &query.filter).unwrap().map(|plan| plan.list_sql(query))
+}
+
+fn count(conn: &Connection, filter: &PostFilter, most: u64) -> Result<Count, StoreError> {
+    if *filter == PostFilter::default() {
+        let rows = Sql::new("SELECT count(*) FROM posts INDEXED BY posts_updated").count(conn)?;
+        return Ok(Count { rows, exact: true });
+    }
+    let Some(plan) = Plan::choose(conn, filter)? else {
+        return Ok(Count { rows: 0, exact: true });
+    };
+    let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
+    plan.push_selection(&mut sql);
+    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(")");
+    let rows = sql.count(conn)?;
+    Ok(Count { rows: rows.min(most), exact: rows <= most })
+}
+
+impl Store {
+    /// A page of posts.
+    pub async fn list_posts(&self, query: PostQuery) -> Result<Vec<StoredPost>, StoreError> {
+        self.read(move |conn| list(conn, &query)).await
+    }
+
+    /// How many posts match; counting ends at `most`.
+    pub async fn count_posts(&self, filter: PostFilter, most: u64) -> Result<Count, StoreError> {
+        self.read(move |conn| count(conn, &filter, most)).await
+    }
+}

@@ -1,0 +1,156 @@
+use aleph_types::content::PaymentType;
+use aleph_types::{
+    Address, Chain, Channel, ItemHash, ItemType, MessageStatus, MessageType, Signature, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::message_filter::distinct;
+use super::rows;
+use super::sql::{Sql, bound};
+use super::{Count, SortOrder};
+use crate::{Store, StoreError};
+
+/// What stays of a forgotten or removed message (`spec: ccn-api.md §3.2`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Skeleton {
+    /// Identity.
+    pub item_hash: ItemHash,
+    /// `Forgotten` or `Removed`.
+    pub status: MessageStatus,
+    /// What the message was about.
+    pub message_type: MessageType,
+    /// Chain of the sender's key.
+    pub chain: Chain,
+    /// Who signed.
+    pub sender: Address,
+    /// On whose behalf.
+    pub owner: Address,
+    /// The signature.
+    pub signature: Option<Signature>,
+    /// Where the content was.
+    pub item_type: ItemType,
+    /// Envelope time.
+    pub time: Timestamp,
+    /// Free label.
+    pub channel: Option<Channel>,
+    /// Effective payment type.
+    pub payment_type: String,
+    /// Size of the stored file in bytes, of STORE messages.
+    pub size: Option<u64>,
+    /// Envelope time of the FORGET, or when this node removed the message.
+    pub gone_at: Timestamp,
+    /// Hashes of the FORGET messages, as JSON.
+    pub forgotten_by: String,
+}
+
+/// Filters of the lists of gone messages: all must hold, an empty list never does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the specification's")]
+pub struct SkeletonFilter {
+    /// `Forgotten` or `Removed`.
+    pub status: MessageStatus,
+    pub types: Option<Vec<MessageType>>,
+    pub senders: Option<Vec<String>>,
+    pub owners: Option<Vec<String>>,
+    pub chains: Option<Vec<Chain>>,
+    pub channels: Option<Vec<String>>,
+    pub hashes: Option<Vec<ItemHash>>,
+    pub payment_types: Option<Vec<PaymentType>>,
+    /// First time of going.
+    pub start: Option<Timestamp>,
+    /// First time that is too late.
+    pub end: Option<Timestamp>,
+}
+
+/// A page of gone messages, by the time of their going.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkeletonQuery {
+    /// Which.
+    pub filter: SkeletonFilter,
+    /// Direction.
+    pub order: SortOrder,
+    /// Rows to skip.
+    pub offset: u64,
+    /// Most rows.
+    pub limit: u64,
+}
+
+const COLUMNS: &str = "k.item_hash, k.status, k.message_type, k.chain, k.sender, k.owner, k.signature, k.item_type, \
+     k.time, k.channel, k.payment_type, k.size, k.gone_at, k.forgotten_by";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Skeleton> {
+    let size: Option<i64> = row.get(11)?;
+    Ok(Skeleton {
+        item_hash: rows::hash(row, 0)?,
+        status: rows::word(row, 1, "status")?,
+        message_type: rows::word(row, 2, "message type")?,
+        chain: rows::word(row, 3, "chain")?,
+        sender: rows::address(row, 4)?,
+        owner: rows::address(row, 5)?,
+        signature: rows::signature(row, 6)?,
+        item_type: rows::word(row, 7, "item type")?,
+        time: rows::time(row, 8)?,
+        channel: rows::channel(row, 9)?,
+        payment_type: row.get(10)?,
+        size: size.map(i64::unsigned_abs),
+        gone_at: rows::time(row, 12)?,
+        forgotten_by: row.get(13)?,
+    })
+}
+
+fn push_selection(sql: &mut Sql, filter: &SkeletonFilter) {
+    let hashes = distinct(&filter.hashes);
+    if hashes.is_some() {
+        sql.push(" FROM skeletons k WHERE ").push("k.status = ").bind(filter.status.as_str().to_owned());
+        // The primary key drives.
+        sql.and_one_of("k.item_hash", hashes.as_deref());
+    } else {
+        sql.push(" FROM skeletons k INDEXED BY skeletons_gone WHERE k.status = ");
+        sql.bind(filter.status.as_str().to_owned());
+    }
+    sql.and_one_of("k.message_type", distinct(&filter.types).as_deref());
+    sql.and_one_of("k.sender", distinct(&filter.senders).as_deref());
+    sql.and_one_of("k.owner", distinct(&filter.owners).as_deref());
+    sql.and_one_of("k.chain", distinct(&filter.chains).as_deref());
+    sql.and_one_of("k.channel", distinct(&filter.channels).as_deref());
+    sql.and_one_of("k.payment_type", distinct(&filter.payment_types).as_deref());
+    let micros = |time: Option<Timestamp>| time.map(|time| time.as_micros());
+    sql.and_between("k.gone_at", micros(filter.start), micros(filter.end));
+}
+
+pub(super) fn list_sql(query: &SkeletonQuery) -> Sql {
+    let mut sql = Sql::new(&format!("SELECT {COLUMNS}"));
+    push_selection(&mut sql, &query.filter);
+    sql.push(" ORDER BY k.gone_at ").push(query.order.sql()).push(", k.item_hash LIMIT ");
+    sql.bind(bound(query.limit)).push(" OFFSET ").bind(bound(query.offset));
+    sql
+}
+
+pub(super) fn list(conn: &Connection, query: &SkeletonQuery) -> Result<Vec<Skeleton>, StoreError> {
+    list_sql(query).rows(conn, read)
+}
+
+fn count(conn: &Connection, filter: &SkeletonFilter, most: u64) -> Result<Count, StoreError> {
+    let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
+    push_selection(&mut sql, filter);
+    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(")");
+    let rows = sql.count(conn)?;
+    Ok(Count { rows: rows.min(most), exact: rows <= most })
+}
+
+pub(super) fn by_hash(conn: &Connection, item_hash: &ItemHash) -> Result<Option<Skeleton>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM skeletons k WHERE k.item_hash = ?1");
+    Ok(conn.prepare_cached(&sql)?.query_row([item_hash.as_str()], read).optional()?)
+}
+
+impl Store {
+    /// A page of the forgotten or removed messages.
+    pub async fn list_skeletons(&self, query: SkeletonQuery) -> Result<Vec<Skeleton>, StoreError> {
+        self.read(move |conn| list(conn, &query)).await
+    }
+
+    /// How many forgotten or removed messages match; counting ends at `most`.
+    pub async fn count_skeletons(&self, filter: SkeletonFilter, most: u64) -> Result<Count, StoreError> {
+        self.read(move |conn| count(conn, &filter, most)).await
+    }
+}
