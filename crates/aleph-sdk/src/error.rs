@@ -271,16 +271,18 @@ mod tests {
 
     #[test]
     fn a_rejection_says_what_happened_and_the_details_are_lines() {
-        let error = rejected(
-            5,
-            json!({"errors": [{"required_balance": "12.5", "account_balance": "3"}]}),
+        let error = rejected(5, json!({"errors": [{"required_balance": "12.5", "account_balance": "3"}]}));
+        assert!(
+            error.to_string().ends_with("with code 5: the owner's token balance does not cover the cost")
         );
-        assert!(error.to_string().ends_with("with code 5: the owner's token balance does not cover the cost"));
         assert_eq!(error.detail_lines(), ["required_balance 12.5, account_balance 3"]);
         let unknown = rejected(4711, json!({"errors": ["odd"]}));
         assert!(unknown.to_string().ends_with("was rejected with code 4711"));
         assert_eq!(unknown.detail_lines(), ["odd"]);
-        let form = rejected(0, json!({"errors": [{"type": "missing", "loc": "('type',)", "msg": "Field required"}]}));
+        let form = rejected(
+            0,
+            json!({"errors": [{"type": "missing", "loc": "('type',)", "msg": "Field required"}]}),
+        );
         assert_eq!(form.detail_lines(), ["('type',): Field required"]);
         assert_eq!(rejected(1, Value::Null).detail_lines(), Vec::<String>::new());
     }

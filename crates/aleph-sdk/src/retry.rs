@@ -18,11 +18,7 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// Four attempts within about two seconds of pauses: bridges a node's restart, doesn't hide an outage.
     fn default() -> Self {
-        Self {
-            attempts: 4,
-            first_pause: Duration::from_millis(200),
-            longest_pause: Duration::from_secs(20),
-        }
+        Self { attempts: 4, first_pause: Duration::from_millis(200), longest_pause: Duration::from_secs(20) }
     }
 }
 
