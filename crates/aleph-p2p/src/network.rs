@@ -1,0 +1,130 @@
+//! The task that owns the swarm, and how it starts.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use libp2p::core::transport::TransportError;
+use libp2p::core::upgrade::Version;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, Swarm, Transport as _, noise, swarm, tcp, yamux};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::handle::{Counters, Shared};
+use crate::peers::PeerTable;
+use crate::{Event, NetworkConfig, NetworkHandle, NodeKey, StartError, defaults};
+
+mod behaviour;
+mod dialer;
+mod gossip;
+mod outbox;
+mod task;
+
+use behaviour::Behaviour;
+
+/// The network of a node; see [`Network::start`].
+#[derive(Debug)]
+pub struct Network;
+
+/// Streams of one connection: gossip needs two, the rest is room for other protocols.
+const MAX_STREAMS: usize = 256;
+
+impl Network {
+    /// Listens, starts to dial the configured peers, and returns the two ends: commands go into
+    /// the handle, events come out of the channel.
+    ///
+    /// Returns as soon as the addresses are bound. Events must be read: when
+    /// [`crate::Limits::events`] of them wait, nothing more is read from peers. Dropping the
+    /// receiver ends the network.
+    pub async fn start(
+        config: NetworkConfig,
+        key: NodeKey,
+    ) -> Result<(NetworkHandle, mpsc::Receiver<Event>), StartError> {
+        let mut swarm = build(&config, key)?;
+        let listening = listen(&mut swarm, &config.listen).await?;
+        let me = *swarm.local_peer_id();
+        tracing::info!(peer = %me, ?listening, "gossip is listening");
+
+        let shared = Arc::new(Shared {
+            me,
+            own_url: config.announce.http.clone(),
+            listening: Mutex::new(listening),
+            peers: Mutex::new(PeerTable::new(me, config.peers.clone())),
+            counters: Counters::default(),
+        });
+        let (commands, incoming) = mpsc::channel(config.limits.commands.max(1));
+        let (events, outgoing) = mpsc::channel(config.limits.events.max(1));
+        let task = task::Task::new(swarm, config, Arc::clone(&shared), incoming, events);
+        tokio::spawn(Box::pin(task.run()));
+        Ok((NetworkHandle::new(commands, shared), outgoing))
+    }
+}
+
+fn build(config: &NetworkConfig, key: NodeKey) -> Result<Swarm<Behaviour>, StartError> {
+    let pair = key.into_pair();
+    let setup = |error: &dyn std::fmt::Display| StartError::Setup(error.to_string());
+    let mut muxer = yamux::Config::default();
+    muxer.set_max_num_streams(MAX_STREAMS);
+    let transport = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        .upgrade(Version::V1)
+        .authenticate(noise::Config::new(&pair).map_err(|error| setup(&error))?)
+        .multiplex(muxer)
+        .timeout(defaults::CONNECT_TIMEOUT)
+        .boxed();
+    let peer = pair.public().to_peer_id();
+    let behaviour = Behaviour::new(config, pair).map_err(StartError::Setup)?;
+    let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(defaults::IDLE_TIMEOUT);
+    Ok(Swarm::new(transport, behaviour, peer, settings))
+}
+
+/// Binds every address and waits until the swarm knows them.
+async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<Vec<Multiaddr>, StartError> {
+    let mut waiting = Vec::new();
+    for address in addresses {
+        let failed = |source| StartError::Listen { address: address.clone(), source };
+        let socket = socket_address(address).ok_or_else(|| StartError::Unsupported(address.clone()))?;
+        // The transport shares ports between processes; a second node on one must be told instead.
+        drop(TcpListener::bind(socket).map_err(failed)?);
+        match swarm.listen_on(address.clone()) {
+            Ok(listener) => waiting.push((listener, address)),
+            Err(TransportError::Other(source)) => return Err(failed(source)),
+            Err(TransportError::MultiaddrNotSupported(address)) => {
+                return Err(StartError::Unsupported(address));
+            }
+        }
+    }
+    let mut listening = Vec::new();
+    while !waiting.is_empty() {
+        match swarm.select_next_some().await {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                waiting.retain(|(listener, _)| *listener != listener_id);
+                listening.push(address);
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                let address = waiting.iter().find(|(listener, _)| *listener == listener_id);
+                let source = reason.err().unwrap_or_else(|| io::ErrorKind::NotConnected.into());
+                if let Some((_, address)) = address {
+                    return Err(StartError::Listen { address: (*address).clone(), source });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(listening)
+}
+
+fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    match (parts.next()?, parts.next()) {
+        (Protocol::Tcp(port), None) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
+}

@@ -1,0 +1,157 @@
+//! Gossipsub with the network's settings, and a cure for the restart hazard.
+
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::gossipsub::{
+    self, ConfigBuilder, IdentTopic, MessageAuthenticity, MessageId, TopicHash, ValidationMode,
+};
+use libp2p::identity::Keypair;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+
+use crate::{Topics, defaults, gossip_id};
+
+/// Gossipsub that tells its subscriptions on every connection, not only on a peer's first.
+///
+/// A peer that restarted while this node still holds its old connection would otherwise never
+/// learn them, and would not publish to this node (`spec: p2p.md §4`, restart hazard). The list is
+/// some dozen bytes, and repeating it changes nothing for a peer that knows it.
+pub(crate) struct Gossip {
+    inner: gossipsub::Behaviour,
+    pub(crate) messages: TopicHash,
+    pub(crate) alive: TopicHash,
+}
+
+impl Gossip {
+    pub(crate) fn new(topics: &Topics, key: Keypair) -> Result<Self, String> {
+        let config = ConfigBuilder::default()
+            .validation_mode(ValidationMode::Strict)
+            .validate_messages()
+            .message_id_fn(|message| MessageId::from(gossip_id(&message.data)))
+            .max_transmit_size(defaults::MAX_FRAME)
+            .duplicate_cache_time(defaults::DUPLICATE_CACHE)
+            .max_control_message_size(defaults::MAX_CONTROL)
+            .max_publish_messages(defaults::MAX_MESSAGES_PER_FRAME)
+            .connection_handler_queue_len(defaults::SEND_QUEUE)
+            .flood_publish(true)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let mut inner = gossipsub::Behaviour::new(MessageAuthenticity::Signed(key), config)?;
+        let messages = IdentTopic::new(topics.messages.as_str());
+        let alive = IdentTopic::new(topics.alive.as_str());
+        for topic in [&messages, &alive] {
+            inner.subscribe(topic).map_err(|error| error.to_string())?;
+        }
+        Ok(Self { inner, messages: messages.hash(), alive: alive.hash() })
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        topic: TopicHash,
+        payload: Vec<u8>,
+    ) -> Result<MessageId, gossipsub::PublishError> {
+        self.inner.publish(topic, payload)
+    }
+
+    /// Says whether the message was still there to be judged.
+    pub(crate) fn judge(
+        &mut self,
+        id: &MessageId,
+        from: &PeerId,
+        verdict: gossipsub::MessageAcceptance,
+    ) -> bool {
+        self.inner.report_message_validation_result(id, from, verdict)
+    }
+}
+
+impl NetworkBehaviour for Gossip {
+    type ConnectionHandler = <gossipsub::Behaviour as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = gossipsub::Event;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.inner.handle_pending_inbound_connection(connection, local, remote)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_outbound_connection(connection, peer, address, role, port)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            // Gossipsub greets a peer when no other connection stands.
+            FromSwarm::ConnectionEstablished(event) => {
+                self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                    other_established: 0,
+                    ..event
+                }));
+            }
+            // The greeting on the newer connection may have been written to the one that died.
+            FromSwarm::ConnectionClosed(
+                event @ ConnectionClosed {
+                    remaining_established: 1.., peer_id, connection_id, endpoint, ..
+                },
+            ) => {
+                self.inner.on_swarm_event(FromSwarm::ConnectionClosed(event));
+                self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                    peer_id,
+                    connection_id,
+                    endpoint,
+                    failed_addresses: &[],
+                    other_established: 0,
+                }));
+            }
+            other => self.inner.on_swarm_event(other),
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        self.inner.on_connection_handler_event(peer, connection, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        self.inner.poll(cx)
+    }
+}

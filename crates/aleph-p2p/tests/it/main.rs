@@ -1,0 +1,1 @@
+//! Nodes that talk to each other on loopback.
