@@ -260,3 +260,112 @@ impl Unsigned {
         Ok(message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aleph_types::content::Encoding;
+
+    use super::*;
+
+    const SECRET: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+    const ADDRESS: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+
+    fn account() -> Account {
+        Account::from_hex(aleph_types::Chain::Eth, SECRET).unwrap()
+    }
+
+    fn text(builder: MessageBuilder) -> String {
+        let time = Timestamp::from_micros(1_712_345_678_250_000);
+        builder.at(time).build(&account()).unwrap().content().to_owned()
+    }
+
+    fn after_time(builder: MessageBuilder) -> String {
+        let start = format!(r#"{{"address":"{ADDRESS}","time":1712345678.25,"#);
+        text(builder).strip_prefix(&start).expect("address and time come first").to_owned()
+    }
+
+    #[test]
+    fn contents_have_the_key_order_of_the_python_sdk() {
+        let hash = ItemHash::sha256(b"f");
+        assert_eq!(
+            after_time(MessageBuilder::post("note", json!({"b": "é", "a": [1, 2.5]}))),
+            r#""content":{"b":"é","a":[1,2.5]},"type":"note"}"#
+        );
+        assert_eq!(
+            after_time(MessageBuilder::amend(&hash, json!(null))),
+            format!(r#""content":null,"ref":"{hash}","type":"amend"}}"#)
+        );
+        assert_eq!(
+            after_time(MessageBuilder::aggregate("profile", object(json!({"name": "x"})))),
+            r#""key":"profile","content":{"name":"x"}}"#
+        );
+        assert_eq!(
+            after_time(MessageBuilder::store(&hash, Some("logo"), None, PaymentMethod::Hold)),
+            format!(
+                r#""item_type":"storage","item_hash":"{hash}","ref":"logo","payment":{{"chain":"ETH","type":"hold"}}}}"#
+            )
+        );
+        assert_eq!(
+            after_time(MessageBuilder::forget(std::slice::from_ref(&hash), Some("old"))),
+            format!(r#""hashes":["{hash}"],"aggregates":[],"reason":"old"}}"#)
+        );
+    }
+
+    #[test]
+    fn programs_spell_every_default() {
+        let (runtime, code) = (ItemHash::sha256(b"r"), ItemHash::sha256(b"c"));
+        let mut spec = ProgramSpec::new("main:app", Encoding::Zip, runtime.clone());
+        spec.name = Some("guestbook".into());
+        spec.variables.insert("KEY".into(), "value".into());
+        assert_eq!(
+            after_time(MessageBuilder::program(&spec, &code)),
+            format!(
+                concat!(
+                    r#""allow_amend":false,"metadata":{{"name":"guestbook"}},"authorized_keys":[],"#,
+                    r#""variables":{{"KEY":"value"}},"environment":{{"reproducible":false,"internet":false,"#,
+                    r#""aleph_api":true,"shared_cache":false}},"resources":{{"vcpus":1,"memory":256,"seconds":30}},"#,
+                    r#""payment":{{"type":"credit"}},"volumes":[],"type":"vm-function","code":{{"encoding":"zip","#,
+                    r#""entrypoint":"main:app","ref":"{}","use_latest":false}},"runtime":{{"ref":"{}","#,
+                    r#""use_latest":true,"comment":""}},"on":{{"http":true,"persistent":false}}}}"#
+                ),
+                code, runtime
+            )
+        );
+    }
+
+    #[test]
+    fn hash_and_signature_cover_the_text() {
+        let time = Timestamp::from_micros(1_712_345_678_250_000);
+        let builder = MessageBuilder::post("note", json!("hi")).channel("demo").at(time);
+        let message = builder.build(&account()).unwrap().sign(&account()).unwrap();
+        let content = message.item_content.as_deref().unwrap();
+        assert_eq!(message.item_hash, ItemHash::sha256(content.as_bytes()));
+        assert_eq!(message.sender, Address::from(ADDRESS));
+        let wire = serde_json::to_value(message.to_wire()).unwrap();
+        let parsed = aleph_types::ParsedMessage::from_value(&wire).unwrap();
+        assert_eq!(parsed.message, message);
+        aleph_crypto::check(&parsed.message).unwrap();
+    }
+
+    #[test]
+    fn large_contents_are_referred_to() {
+        let unsigned =
+            MessageBuilder::post("note", json!("x".repeat(INLINE_BYTES))).build(&account()).unwrap();
+        assert!(unsigned.content_len() >= INLINE_BYTES);
+        assert!(matches!(unsigned.clone().stored_as(ItemHash::sha256(b"other")), Err(Error::Corrupt { .. })));
+        let hash = unsigned.item_hash().clone();
+        let message = unsigned.stored_as(hash).unwrap().sign(&account()).unwrap();
+        assert_eq!((message.item_type, message.item_content.as_ref()), (ItemType::Storage, None));
+        aleph_crypto::check(&message).unwrap();
+    }
+
+    #[test]
+    fn what_every_node_would_refuse_is_not_signed() {
+        let refused =
+            |builder: MessageBuilder| matches!(builder.build(&account()), Err(Error::Content { .. }));
+        assert!(refused(MessageBuilder::post("note", json!("a\u{0}b"))));
+        assert!(refused(MessageBuilder::post_about("amend", json!(1), "")));
+        assert!(refused(MessageBuilder::forget(&[], Some(&"x".repeat(2000)))));
+        assert!(refused(MessageBuilder::custom(MessageType::Post, object(json!({"type": "t", "odd": 1})))));
+    }
+}

@@ -296,13 +296,13 @@ pub async fn deploy(
 async fn pack_elsewhere(path: PathBuf, encoding: Option<Encoding>) -> Result<PackedCode> {
     tokio::task::spawn_blocking(move || pack(&path, encoding))
         .await
-        .map_err(|error| Error::Sign(Box::new(error)))?
+        .map_err(|error| Error::Broken { what: "packing the code", source: error.into() })?
 }
 
 /// What the tasks that follow a program report.
 enum Sighting {
     Seen(String),
-    Placed(Result<Option<Placement>>),
+    Placed(Result<Option<Box<Placement>>>),
 }
 
 /// Waits until every witness has the program and a compute node is chosen, in whatever order.
@@ -341,7 +341,7 @@ async fn follow(
         tasks.spawn(async move {
             let mut pause = Duration::from_millis(10);
             loop {
-                let answer = client.placement(&program).await;
+                let answer = client.placement(&program).await.map(|found| found.map(Box::new));
                 let settled = match &answer {
                     Ok(Some(placement)) => placement.allocation.is_some(),
                     Ok(None) | Err(_) => false,

@@ -187,6 +187,15 @@ pub enum Error {
         /// Who sent it.
         node: String,
     },
+    /// Work inside this process broke off.
+    #[error("{what} broke off")]
+    Broken {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Something did not happen in time.
     #[error("{what} within {} s", after.as_secs())]
     TimedOut {
@@ -244,7 +253,7 @@ impl Error {
                 500..=599 => ErrorKind::Bug,
                 _ => ErrorKind::Rejected,
             },
-            Self::Answer { .. } => ErrorKind::Bug,
+            Self::Answer { .. } | Self::Broken { .. } => ErrorKind::Bug,
             Self::Rejected(_) => ErrorKind::Rejected,
             Self::NotFound { .. } => ErrorKind::NotFound,
         }

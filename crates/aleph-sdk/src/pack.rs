@@ -284,7 +284,7 @@ mod tests {
 
     fn names(packed: &PackedCode) -> Vec<String> {
         let archive = zip::ZipArchive::new(File::open(packed.path()).unwrap()).unwrap();
-        archive.file_names().map(str::to_owned).collect()
+        archive.file_names().map(|name| name.unwrap().into_owned()).collect()
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(crate) async fn hash_file(path: &Path, listener: ProgressListener) -> Result
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || hash_blocking(&path, &listener))
         .await
-        .map_err(|error| Error::Sign(Box::new(error)))?
+        .map_err(|error| Error::Broken { what: "hashing the file", source: error.into() })?
 }
 
 fn hash_blocking(path: &Path, listener: &ProgressListener) -> Result<(ItemHash, u64)> {
