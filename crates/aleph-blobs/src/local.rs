@@ -9,8 +9,8 @@ use aleph_types::{HashKind, ItemHash};
 use bytes::Bytes;
 use tempfile::NamedTempFile;
 
-use crate::verifier::{Sha256Verifier, Verifier};
 use crate::BlobError;
+use crate::verifier::{Sha256Verifier, Verifier};
 
 mod iter;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use aleph_types::{HashKind, ItemHash};
 use bytes::Bytes;
 
+use crate::BlobError;
 use crate::local::{Iter, LocalFolder};
 use crate::verifier::{Sha256Verifier, Verifier};
 use crate::writer::{self, BlobWriter, Stored};
-use crate::BlobError;
 
 /// The files of one node, by hash. Cheap to clone; all clones share one folder.
 #[derive(Debug, Clone)]

@@ -16,7 +16,6 @@ use crate::verifier::{Sha256Verifier, Verifier};
 /// fits in one block costs a single trip to a blocking thread.
 pub const BLOCK_SIZE: usize = 512 << 10;
 
-
 /// A file that is on disk under its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
