@@ -1,2 +1,70 @@
-//! Aleph Cloud in one binary.
-fn main() {}
+//! `alephd`: Aleph Cloud in one binary.
+//!
+//! Each subcommand is a file; what a node does is in `aleph-ccn` and `aleph-crn`. This crate reads
+//! the configuration, starts logging, installs the TLS provider, and ends the process in order.
+
+mod devnet;
+mod keys;
+mod log;
+mod settings;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// Aleph Cloud in one binary: core node, compute node, private network
+#[derive(Debug, Parser)]
+#[command(name = "alephd", version, arg_required_else_help = true, propagate_version = true)]
+struct Cli {
+    /// What to log: a level, or `target=level,…`
+    #[arg(long, global = true, env = "ALEPHD_LOG", value_name = "LEVELS", default_value = "info")]
+    log: String,
+    /// How to log
+    #[arg(long, global = true, env = "ALEPHD_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = log::Format::Text)]
+    log_format: log::Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Devnet(devnet::DevnetArgs),
+    /// Make and show keys of accounts
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("alephd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    log::start(&cli.log, cli.log_format)?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider was installed twice"))?;
+    match cli.command {
+        Command::Keys(command) => command.run(),
+        Command::Devnet(args) => block_on(async {
+            let stop = shutdown::on_signals()?;
+            devnet::run(args, stop).await
+        }),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the async runtime")?;
+    runtime.block_on(work)
+}
