@@ -1,0 +1,3 @@
+//! What must hold for every network.
+
+mod properties;
