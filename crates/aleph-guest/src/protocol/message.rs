@@ -49,6 +49,8 @@ pub struct AppCommand {
     pub environment: BTreeMap<String, String>,
     /// port of 127.0.0.1 on which the application is to listen
     pub port: u16,
+    /// signal that tells the application that it is a clone and must draw new randomness
+    pub resume_signal: Option<i32>,
 }
 
 /// All that the guest needs to become ready.
