@@ -16,7 +16,7 @@ CREATE INDEX statuses_removing ON statuses (item_hash) WHERE status = 'removing'
 
 -- Processed (and removing) messages, in the order in which this node applied them.
 CREATE TABLE messages (
-    seq            INTEGER PRIMARY KEY,
+    seq            INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: other nodes read on from it
     item_hash      TEXT NOT NULL,
     message_type   TEXT NOT NULL,
     chain          TEXT NOT NULL,

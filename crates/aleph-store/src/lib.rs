@@ -1,1 +1,27 @@
-//! The node's database.
+//! The node's database: one writer that stores decisions, many readers that answer the API.
+//!
+//! * [`Store::open`] brings the schema up to date (numbered, checksummed migrations; a newer schema is
+//!   refused in words) and returns the shared [`Store`] and the one [`Writer`].
+//! * [`Writer::begin`] starts a batch. Inside, [`Transaction::facts`] answers the rules of `aleph-rules`,
+//!   [`Transaction::process`], [`Transaction::wait`] and [`Transaction::reject`] record fates, and
+//!   [`Transaction::commit`] makes all of it durable with one fsync, or nothing at all.
+//! * Queries are methods of [`Store`] with engine-neutral types; they run off the executor on a bounded
+//!   pool of readers and never wait for the writer (SQLite in WAL mode).
+//!
+//! SQL keeps to a portable subset (explicit columns, `ON CONFLICT`, no triggers): a second engine follows
+//! behind the same methods.
+
+mod effects;
+mod error;
+mod facts;
+mod migrations;
+pub mod queries;
+mod row;
+mod sqlite;
+mod sync;
+mod writer;
+
+pub use error::{StoreError, StoreErrorKind};
+pub use sqlite::Store;
+pub use sync::LogEntry;
+pub use writer::{NewMessage, NewPending, PendingMessage, Transaction, Writer};

@@ -1,0 +1,61 @@
+use aleph_crypto::Verified;
+use aleph_types::content::Content;
+use aleph_types::{Message, ParsedMessage};
+
+/// What kind of thing a stored file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// Bytes.
+    File,
+    /// An IPFS directory.
+    Directory,
+}
+
+impl FileKind {
+    /// The word in the database and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FileKind::File => "file",
+            FileKind::Directory => "dir",
+        }
+    }
+}
+
+/// A file that this node holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Bytes.
+    pub size: u64,
+    /// File or directory.
+    pub kind: FileKind,
+}
+
+/// A verified message with whatever this node has of the things it names.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The envelope.
+    pub message: &'a Message,
+    /// Its content; `None` while it must still be fetched.
+    pub content: Option<&'a Content>,
+    /// Bytes of the content.
+    pub content_size: u64,
+    /// For STORE: the file it names, if this node holds it.
+    pub file: Option<FileInfo>,
+}
+
+impl<'a> Candidate<'a> {
+    /// Only a verified message can become a candidate.
+    pub fn new(
+        verified: &'a Verified<ParsedMessage>,
+        fetched: Option<&'a Content>,
+        content_size: u64,
+        file: Option<FileInfo>,
+    ) -> Self {
+        Self {
+            message: &verified.message,
+            content: verified.content.as_ref().or(fetched),
+            content_size,
+            file,
+        }
+    }
+}

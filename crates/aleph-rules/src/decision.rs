@@ -1,0 +1,247 @@
+use aleph_types::{Address, Channel, ItemHash, MessageType, Rejection, Timestamp};
+use serde_json::Value;
+
+use crate::{Dependency, FileInfo, Stamp};
+
+/// The fate of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Store the message and apply the effects, all or nothing.
+    Process(Vec<Effect>),
+    /// Try again when `on` is there; if it does not come in time, reject with `otherwise`.
+    Wait {
+        /// What is missing (the first thing, if several are).
+        on: Dependency,
+        /// The refusal when patience ends.
+        otherwise: Rejection,
+    },
+    /// Refuse at once.
+    Reject(Rejection),
+}
+
+impl Decision {
+    /// Wait for `on`, else `otherwise`.
+    pub fn wait(on: Dependency, otherwise: Rejection) -> Self {
+        Self::Wait { on, otherwise }
+    }
+}
+
+/// Which version a post shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostVersion {
+    /// The original post.
+    pub original: ItemHash,
+    /// The message that is shown.
+    pub latest: Stamp,
+}
+
+/// A field of an aggregate and the element that set it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldValue {
+    /// Top-level key.
+    pub field: String,
+    /// Its value.
+    pub value: Value,
+    /// The element.
+    pub stamp: Stamp,
+}
+
+/// The head of an aggregate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AggregateState {
+    /// Owner.
+    pub owner: Address,
+    /// Key.
+    pub key: String,
+    /// Oldest element.
+    pub first: Stamp,
+    /// Newest element.
+    pub last: Stamp,
+    /// How many elements.
+    pub elements: u64,
+}
+
+/// A file pinned by a STORE.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PinnedFile {
+    /// The file.
+    pub file: ItemHash,
+    /// Its size and kind.
+    pub info: FileInfo,
+    /// Who stores it.
+    pub owner: Address,
+    /// The STORE message.
+    pub message: ItemHash,
+    /// `content.ref`.
+    pub reference: Option<String>,
+    /// The tag whose version this is.
+    pub tag: String,
+    /// `content.time`.
+    pub created: Timestamp,
+}
+
+/// Where a tag points now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagTarget {
+    /// The tag.
+    pub tag: String,
+    /// Its owner.
+    pub owner: Address,
+    /// The file.
+    pub file: ItemHash,
+    /// The STORE that set it.
+    pub stamp: Stamp,
+}
+
+/// A program, instance or verifiable program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VmRecord {
+    /// Its message.
+    pub item_hash: ItemHash,
+    /// Its kind.
+    pub message_type: MessageType,
+    /// Its owner.
+    pub owner: Address,
+    /// `content.time`.
+    pub created: Timestamp,
+    /// The original it updates.
+    pub replaces: Option<ItemHash>,
+    /// Whether it may be updated.
+    pub allow_amend: bool,
+    /// Whether messages start it.
+    pub on_message: bool,
+    /// Whether it runs without being asked.
+    pub persistent: bool,
+    /// STORE messages that it needs.
+    pub references: Vec<ItemHash>,
+}
+
+/// A message that a FORGET deletes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forgotten {
+    /// The target.
+    pub target: ItemHash,
+    /// The FORGET.
+    pub by: ItemHash,
+    /// Envelope time of the FORGET.
+    pub at: Timestamp,
+}
+
+/// One balance of a `balances-update` post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BalanceEntry {
+    /// Whose.
+    pub address: Address,
+    /// Decimal text of the amount.
+    pub amount: String,
+}
+
+/// One change of the database. The message's own row is stored with every [`Decision::Process`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Keep the content of a message that is not inline.
+    PinContent {
+        /// The content's file.
+        file: ItemHash,
+        /// Bytes.
+        size: u64,
+        /// Who signed the message.
+        owner: Address,
+        /// `content.time`.
+        created: Timestamp,
+    },
+    /// A new post, showing itself.
+    CreatePost {
+        /// The message.
+        original: Stamp,
+        /// Owner.
+        owner: Address,
+        /// `content.type`.
+        post_type: String,
+        /// `content.ref`.
+        reference: Option<String>,
+        /// Label.
+        channel: Option<Channel>,
+    },
+    /// Remember an amend.
+    AddAmend {
+        /// The amended post.
+        original: ItemHash,
+        /// The amend.
+        amend: Stamp,
+    },
+    /// Show another version of a post.
+    ShowVersion(PostVersion),
+    /// Delete a post and its amends' records.
+    RemovePost(ItemHash),
+    /// Forget one amend's record.
+    RemoveAmend {
+        /// The amended post.
+        original: ItemHash,
+        /// The amend.
+        amend: Stamp,
+    },
+    /// Create or update an aggregate's head and set these fields.
+    MergeAggregate {
+        /// The head.
+        state: AggregateState,
+        /// Fields that this element wins.
+        fields: Vec<FieldValue>,
+    },
+    /// Rebuild an aggregate from what is left; `state` is `None` when nothing is.
+    ReplaceAggregate {
+        /// Owner.
+        owner: Address,
+        /// Key.
+        key: String,
+        /// The new head.
+        state: Option<AggregateState>,
+        /// Every field.
+        fields: Vec<FieldValue>,
+    },
+    /// Pin a file for a STORE.
+    PinFile(PinnedFile),
+    /// Let a tag point to another version.
+    SetTag(TagTarget),
+    /// Delete a tag that has no version left.
+    RemoveTag(String),
+    /// Release the pin of a STORE; with `grace`, nothing else holds the file and it may be collected later.
+    Unpin {
+        /// The file.
+        file: ItemHash,
+        /// The STORE.
+        message: ItemHash,
+        /// Start the file's grace time.
+        grace: bool,
+    },
+    /// A new program or machine.
+    CreateVm(VmRecord),
+    /// Delete a program or machine.
+    RemoveVm(ItemHash),
+    /// Delete a message's content and keep its skeleton.
+    Forget(Forgotten),
+    /// Token balances as of a block.
+    SetBalances {
+        /// Chain code.
+        chain: String,
+        /// Empty for none.
+        dapp: String,
+        /// Block height; older ones change nothing.
+        height: i64,
+        /// The balances.
+        entries: Vec<BalanceEntry>,
+    },
+}
+
+impl Effect {
+    /// The dependency that this effect satisfies beside the message itself.
+    pub fn provides(&self) -> Option<Dependency> {
+        match self {
+            Effect::SetTag(target) => Some(Dependency::Tag(target.tag.clone())),
+            Effect::MergeAggregate { state, .. } => {
+                Some(Dependency::Aggregate(state.owner.clone(), state.key.clone()))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use aleph_types::{Address, Chain, Channel, ItemHash, MessageType, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::Stamp;
+
+/// What the node knows of an item hash.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    /// Never heard of it.
+    Unknown,
+    /// Known, waiting for something.
+    Pending,
+    /// Refused.
+    Rejected,
+    /// Deleted by a FORGET, or for lack of funds.
+    Gone,
+    /// Processed (or removing).
+    Stored(Box<StoredMessage>),
+}
+
+/// What rules may ask about a stored message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredMessage {
+    /// Identity.
+    pub item_hash: ItemHash,
+    /// Type.
+    pub message_type: MessageType,
+    /// Chain of the sender's key.
+    pub chain: Chain,
+    /// Who signed.
+    pub sender: Address,
+    /// `content.address`.
+    pub owner: Address,
+    /// Label.
+    pub channel: Option<Channel>,
+    /// `content.time`.
+    pub content_time: Timestamp,
+    /// `content.type` of a POST.
+    pub post_type: Option<String>,
+    /// `content.key` of an AGGREGATE.
+    pub aggregate_key: Option<String>,
+    /// `content.ref` of a POST or STORE.
+    pub reference: Option<String>,
+    /// `content.item_hash` of a STORE.
+    pub file: Option<ItemHash>,
+}
+
+/// A post as readers see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostFact {
+    /// Owner of the original.
+    pub owner: Address,
+    /// `content.time` of the original.
+    pub created: Timestamp,
+    /// The version shown now: the original, or an amend.
+    pub latest: Stamp,
+}
+
+/// One amend of a post.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AmendFact {
+    /// The amend's place.
+    pub stamp: Stamp,
+}
+
+/// The head of an aggregate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AggregateFact {
+    /// Oldest element.
+    pub first: Stamp,
+    /// Newest element.
+    pub last: Stamp,
+    /// How many elements there are.
+    pub elements: u64,
+}
+
+/// One element of an aggregate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ElementFact {
+    /// The message.
+    pub stamp: Stamp,
+    /// What it merges.
+    pub content: Map<String, Value>,
+}
+
+/// The pin of a STORE message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PinFact {
+    /// The pinned file.
+    pub file: ItemHash,
+    /// Who stores it.
+    pub owner: Address,
+    /// Bytes of the file.
+    pub size: u64,
+    /// `content.ref` of the STORE.
+    pub reference: Option<String>,
+    /// The tag whose version it is.
+    pub tag: String,
+}
+
+/// Where a tag points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagFact {
+    /// Who owns the tag.
+    pub owner: Address,
+    /// The file.
+    pub file: ItemHash,
+    /// Bytes of the file.
+    pub size: u64,
+    /// The STORE that set it.
+    pub stamp: Stamp,
+}
+
+/// One version of a tagged file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagVersion {
+    /// Who stored it.
+    pub owner: Address,
+    /// The file.
+    pub file: ItemHash,
+    /// The STORE.
+    pub stamp: Stamp,
+}
+
+/// A virtual machine or program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VmFact {
+    /// Its message.
+    pub item_hash: ItemHash,
+    /// PROGRAM, INSTANCE or V-PROGRAM.
+    pub message_type: MessageType,
+    /// Who owns it.
+    pub owner: Address,
+    /// `content.time`.
+    pub created: Timestamp,
+    /// The original it updates.
+    pub replaces: Option<ItemHash>,
+    /// Whether it may be updated.
+    pub allow_amend: bool,
+}
+
+/// What the store answers to the rules. All answers belong to one instant: that of the writer.
+pub trait Facts {
+    /// Why an answer can't be had.
+    type Error;
+
+    /// The fate of a hash.
+    fn fate(&mut self, hash: &ItemHash) -> Result<Fate, Self::Error>;
+    /// One field of an aggregate as it is merged now.
+    fn aggregate_field(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        field: &str,
+    ) -> Result<Option<(Value, Stamp)>, Self::Error>;
+    /// Which element set each of these fields.
+    fn field_stamps(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        fields: &[&str],
+    ) -> Result<Vec<Option<Stamp>>, Self::Error>;
+    /// The head of an aggregate.
+    fn aggregate(&mut self, owner: &Address, key: &str) -> Result<Option<AggregateFact>, Self::Error>;
+    /// Every element of an aggregate, in any order.
+    fn elements(&mut self, owner: &Address, key: &str) -> Result<Vec<ElementFact>, Self::Error>;
+    /// A post by its original.
+    fn post(&mut self, original: &ItemHash) -> Result<Option<PostFact>, Self::Error>;
+    /// Every amend of a post, in any order.
+    fn amends(&mut self, original: &ItemHash) -> Result<Vec<AmendFact>, Self::Error>;
+    /// The live pin of a STORE message.
+    fn message_pin(&mut self, store: &ItemHash) -> Result<Option<PinFact>, Self::Error>;
+    /// How many pins other than that of `store` hold `file`.
+    fn other_pins(&mut self, file: &ItemHash, store: &ItemHash) -> Result<u64, Self::Error>;
+    /// Where a tag points.
+    fn tag(&mut self, tag: &str) -> Result<Option<TagFact>, Self::Error>;
+    /// Every pinned version of a tag, in any order.
+    fn tag_versions(&mut self, tag: &str) -> Result<Vec<TagVersion>, Self::Error>;
+    /// A virtual machine that needs this STORE message, if there is one.
+    fn vm_using(&mut self, store: &ItemHash) -> Result<Option<ItemHash>, Self::Error>;
+    /// A virtual machine.
+    fn vm(&mut self, hash: &ItemHash) -> Result<Option<VmFact>, Self::Error>;
+    /// Every virtual machine that updates this one, in any order.
+    fn vm_updates(&mut self, original: &ItemHash) -> Result<Vec<VmFact>, Self::Error>;
+}

@@ -1,0 +1,248 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use aleph_types::content::{ForgetContent, PostContent};
+use aleph_types::{Address, ErrorCode, ItemHash, MessageType, Rejection};
+use serde_json::{Value, json};
+
+use crate::permissions::{self, Subject};
+use crate::{
+    Candidate, Decision, Dependency, Effect, Facts, Fate, Forgotten, PostVersion, Stamp, StoredMessage,
+    TagTarget, aggregate, post,
+};
+
+/// FORGET (`spec: messages.md §17`): all targets or none.
+pub(crate) fn decide<F: Facts>(
+    candidate: &Candidate<'_>,
+    forget: &ForgetContent,
+    facts: &mut F,
+    effects: &mut Vec<Effect>,
+) -> Result<Option<Decision>, F::Error> {
+    let mut targets: Vec<ItemHash> = forget.hashes.clone();
+    let mut unknown_aggregates = Vec::new();
+    for key in &forget.aggregates {
+        let elements = facts.elements(&forget.address, key.as_str())?;
+        if elements.is_empty() {
+            unknown_aggregates.push(key.clone());
+        }
+        targets.extend(elements.into_iter().map(|element| element.stamp.hash));
+    }
+
+    let mut found: Vec<StoredMessage> = Vec::with_capacity(targets.len());
+    let mut seen = BTreeSet::new();
+    let mut absent: Vec<ItemHash> = Vec::new();
+    for target in &targets {
+        if !seen.insert(target.clone()) {
+            continue;
+        }
+        match facts.fate(target)? {
+            Fate::Unknown | Fate::Pending => {
+                return Ok(Some(not_found(target.clone())));
+            }
+            Fate::Rejected | Fate::Gone => absent.push(target.clone()),
+            Fate::Stored(stored) => {
+                if stored.message_type == MessageType::Forget {
+                    return Ok(Some(Decision::Reject(Rejection::with_errors(
+                        ErrorCode::ForgetForget,
+                        [json!({ "message": target })],
+                    ))));
+                }
+                if let Err(refusal) = permitted(&candidate.message.sender, &stored, facts)? {
+                    return Ok(Some(Decision::Reject(refusal)));
+                }
+                found.push(*stored);
+            }
+        }
+    }
+    if forget.hashes.is_empty() && forget.aggregates.is_empty() {
+        return Ok(Some(Decision::Reject(Rejection::bare(ErrorCode::ForgetNoTarget))));
+    }
+    if let Some(target) = absent.into_iter().next() {
+        return Ok(Some(not_found(target)));
+    }
+    for stored in &found {
+        if let Some(vm) = facts.vm_using(&stored.item_hash)? {
+            return Ok(Some(Decision::Reject(Rejection::text(
+                ErrorCode::ForgetNotAllowed,
+                format!("File {} used on vm {vm}", stored.item_hash),
+            ))));
+        }
+    }
+    if let Some(key) = unknown_aggregates.into_iter().next() {
+        return Ok(Some(Decision::wait(
+            Dependency::Aggregate(forget.address.clone(), key.as_str().to_owned()),
+            Rejection::with_errors(ErrorCode::ForgetTargetNotFound, [json!({ "aggregate": key })]),
+        )));
+    }
+
+    let mut plan = Plan::default();
+    for stored in found {
+        plan.add(stored, facts)?;
+    }
+    plan.into_effects(candidate, facts, effects)?;
+    Ok(None)
+}
+
+fn not_found(target: ItemHash) -> Decision {
+    let details = Value::Array(vec![json!({ "message": target })]);
+    Decision::wait(
+        Dependency::Message(target),
+        Rejection { code: ErrorCode::ForgetTargetNotFound, details: Some(json!({ "errors": details })) },
+    )
+}
+
+/// The base rule for the target's owner, with filters held against the target.
+fn permitted<F: Facts>(
+    sender: &Address,
+    target: &StoredMessage,
+    facts: &mut F,
+) -> Result<Result<(), Rejection>, F::Error> {
+    let subject = Subject {
+        message_type: target.message_type,
+        chain: target.chain,
+        channel: target.channel.as_ref(),
+        post_type: target.post_type.as_deref(),
+        aggregate_key: target.aggregate_key.as_deref(),
+    };
+    permissions::check(sender, &target.owner, &subject, facts)
+}
+
+/// Everything that goes, cascades included, grouped by what must be rebuilt afterwards.
+#[derive(Default)]
+struct Plan {
+    gone: BTreeMap<ItemHash, StoredMessage>,
+    posts: BTreeSet<ItemHash>,
+    amended: BTreeSet<ItemHash>,
+    aggregates: BTreeSet<(Address, String)>,
+    stores: BTreeSet<ItemHash>,
+    vms: BTreeSet<ItemHash>,
+}
+
+impl Plan {
+    fn add<F: Facts>(&mut self, stored: StoredMessage, facts: &mut F) -> Result<(), F::Error> {
+        if self.gone.contains_key(&stored.item_hash) {
+            return Ok(());
+        }
+        let hash = stored.item_hash.clone();
+        match stored.message_type {
+            MessageType::Post if stored.post_type.as_deref() == Some(PostContent::AMEND) => {
+                if let Some(original) =
+                    stored.reference.as_deref().and_then(|text| ItemHash::parse(text).ok())
+                {
+                    self.amended.insert(original);
+                }
+            }
+            MessageType::Post => {
+                self.posts.insert(hash.clone());
+                for amend in facts.amends(&hash)? {
+                    if let Fate::Stored(amend) = facts.fate(&amend.stamp.hash)? {
+                        self.gone.insert(amend.item_hash.clone(), *amend);
+                    }
+                }
+            }
+            MessageType::Aggregate => {
+                if let Some(key) = &stored.aggregate_key {
+                    self.aggregates.insert((stored.owner.clone(), key.clone()));
+                }
+            }
+            MessageType::Store => {
+                self.stores.insert(hash.clone());
+            }
+            MessageType::Program | MessageType::Instance => {
+                self.vms.insert(hash.clone());
+                let original = facts.vm(&hash)?.is_some_and(|vm| vm.replaces.is_none());
+                if original {
+                    for update in facts.vm_updates(&hash)? {
+                        if let Fate::Stored(update) = facts.fate(&update.item_hash)? {
+                            self.vms.insert(update.item_hash.clone());
+                            self.gone.insert(update.item_hash.clone(), *update);
+                        }
+                    }
+                }
+            }
+            MessageType::VProgram => {
+                self.vms.insert(hash.clone());
+            }
+            MessageType::Forget => {}
+        }
+        self.gone.insert(hash, stored);
+        Ok(())
+    }
+
+    fn into_effects<F: Facts>(
+        self,
+        candidate: &Candidate<'_>,
+        facts: &mut F,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), F::Error> {
+        for original in &self.posts {
+            effects.push(Effect::RemovePost(original.clone()));
+        }
+        for original in self.amended.iter().filter(|original| !self.posts.contains(*original)) {
+            let mut left = Vec::new();
+            for amend in facts.amends(original)? {
+                if self.gone.contains_key(&amend.stamp.hash) {
+                    effects.push(Effect::RemoveAmend { original: original.clone(), amend: amend.stamp });
+                } else {
+                    left.push(amend.stamp);
+                }
+            }
+            if let Some(shown) = facts.post(original)? {
+                let first = Stamp { time: shown.created, hash: original.clone() };
+                let latest = post::latest_version(first, left);
+                effects.push(Effect::ShowVersion(PostVersion { original: original.clone(), latest }));
+            }
+        }
+        for (owner, key) in &self.aggregates {
+            let left = facts
+                .elements(owner, key)?
+                .into_iter()
+                .filter(|element| !self.gone.contains_key(&element.stamp.hash))
+                .collect();
+            let (state, fields) = aggregate::rebuild(owner, key, left);
+            effects.push(Effect::ReplaceAggregate { owner: owner.clone(), key: key.clone(), state, fields });
+        }
+        self.release_files(facts, effects)?;
+        for vm in &self.vms {
+            effects.push(Effect::RemoveVm(vm.clone()));
+        }
+        for target in self.gone.into_keys() {
+            effects.push(Effect::Forget(Forgotten {
+                target,
+                by: candidate.message.item_hash.clone(),
+                at: candidate.message.time,
+            }));
+        }
+        Ok(())
+    }
+
+    fn release_files<F: Facts>(&self, facts: &mut F, effects: &mut Vec<Effect>) -> Result<(), F::Error> {
+        let mut tags = BTreeSet::new();
+        let mut released: BTreeMap<ItemHash, u64> = BTreeMap::new();
+        for store in &self.stores {
+            let Some(pin) = facts.message_pin(store)? else { continue };
+            // Pins that this same FORGET already released don't hold the file any more.
+            let already = released.entry(pin.file.clone()).or_insert(0);
+            let others = facts.other_pins(&pin.file, store)?.saturating_sub(*already);
+            *already += 1;
+            tags.insert(pin.tag.clone());
+            effects.push(Effect::Unpin { file: pin.file, message: store.clone(), grace: others == 0 });
+        }
+        for tag in tags {
+            let latest = facts
+                .tag_versions(&tag)?
+                .into_iter()
+                .filter(|version| !self.stores.contains(&version.stamp.hash))
+                .reduce(|best, next| if next.stamp.supersedes(&best.stamp) { next } else { best });
+            effects.push(match latest {
+                None => Effect::RemoveTag(tag),
+                Some(version) => Effect::SetTag(TagTarget {
+                    tag,
+                    owner: version.owner,
+                    file: version.file,
+                    stamp: version.stamp,
+                }),
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Who may act for whom (`spec: messages.md §11`).
+
+use aleph_types::{Address, Chain, Channel, ErrorCode, MessageType, Rejection};
+use serde_json::Value;
+
+use crate::Facts;
+
+/// The aggregate key that lists delegations.
+pub(crate) const SECURITY_KEY: &str = "security";
+
+/// What an entry's filters are held against: usually the message itself, for amends and FORGETs the
+/// message that they touch.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject<'a> {
+    pub(crate) message_type: MessageType,
+    pub(crate) chain: Chain,
+    pub(crate) channel: Option<&'a Channel>,
+    pub(crate) post_type: Option<&'a str>,
+    pub(crate) aggregate_key: Option<&'a str>,
+}
+
+/// Whether `sender` may act for `owner` on `subject`; `Err` of the inner result is the refusal.
+pub(crate) fn check<F: Facts>(
+    sender: &Address,
+    owner: &Address,
+    subject: &Subject<'_>,
+    facts: &mut F,
+) -> Result<Result<(), Rejection>, F::Error> {
+    if sender.is_same_as(owner) {
+        return Ok(Ok(()));
+    }
+    let granted = facts.aggregate_field(owner, SECURITY_KEY, "authorizations")?.is_some_and(|(value, _)| {
+        value.as_array().is_some_and(|entries| entries.iter().any(|entry| allows(entry, sender, subject)))
+    });
+    Ok(if granted { Ok(()) } else { Err(denied(sender, owner)) })
+}
+
+/// The refusal of code 2.
+pub(crate) fn denied(sender: &Address, owner: &Address) -> Rejection {
+    Rejection::text(
+        ErrorCode::PermissionDenied,
+        format!("Sender {sender} is not authorized to post on behalf of address {owner}"),
+    )
+}
+
+/// One entry of `authorizations`; a malformed entry allows nothing.
+fn allows(entry: &Value, sender: &Address, subject: &Subject<'_>) -> bool {
+    let Some(address) = entry.get("address").and_then(Value::as_str) else {
+        return false;
+    };
+    if !address.eq_ignore_ascii_case(sender.as_str()) {
+        return false;
+    }
+    let chain = entry.get("chain").filter(|chain| is_set(chain));
+    if chain.is_some_and(|chain| chain.as_str() != Some(subject.chain.as_str())) {
+        return false;
+    }
+    lists(entry, "channels", subject.channel.map(Channel::as_str))
+        && lists(entry, "types", Some(subject.message_type.as_str()))
+        && (subject.message_type != MessageType::Post || lists(entry, "post_types", subject.post_type))
+        && (subject.message_type != MessageType::Aggregate
+            || lists(entry, "aggregate_keys", subject.aggregate_key))
+}
+
+/// Absent and empty filters allow any value; others must list it.
+fn lists(entry: &Value, filter: &str, value: Option<&str>) -> bool {
+    match entry.get(filter).filter(|filter| is_set(filter)) {
+        None => true,
+        Some(Value::Array(allowed)) => {
+            value.is_some_and(|value| allowed.iter().any(|item| item.as_str() == Some(value)))
+        }
+        Some(_) => false,
+    }
+}
+
+fn is_set(filter: &Value) -> bool {
+    match filter {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn subject<'a>(message_type: MessageType, channel: Option<&'a Channel>) -> Subject<'a> {
+        Subject {
+            message_type,
+            chain: Chain::Eth,
+            channel,
+            post_type: Some("note"),
+            aggregate_key: Some("k"),
+        }
+    }
+
+    #[test]
+    fn filters_restrict_only_their_own_type() {
+        let sender = Address::from("0xAbC");
+        let channel = Channel::from("c1");
+        let post = subject(MessageType::Post, Some(&channel));
+        let store = subject(MessageType::Store, None);
+        for (entry, allowed_post, allowed_store) in [
+            (json!({"address": "0xabc"}), true, true),
+            (json!({"address": "0xabc", "types": []}), true, true),
+            (json!({"address": "0xabc", "types": ["STORE"]}), false, true),
+            (json!({"address": "0xabc", "channels": ["c1"]}), true, false),
+            (json!({"address": "0xabc", "post_types": ["blog"]}), false, true),
+            (json!({"address": "0xabc", "aggregate_keys": ["other"]}), true, true),
+            (json!({"address": "0xabc", "chain": "SOL"}), false, false),
+            (json!({"address": "0xother"}), false, false),
+            (json!({}), false, false),
+            (json!("0xabc"), false, false),
+            (json!({"address": "0xabc", "types": "POST"}), false, false),
+        ] {
+            assert_eq!(allows(&entry, &sender, &post), allowed_post, "{entry}");
+            assert_eq!(allows(&entry, &sender, &store), allowed_store, "{entry}");
+        }
+    }
+}
