@@ -1,4 +1,4 @@
-use aleph_types::{Chain, ErrorCode, Rejection, SignatureFamily};
+use aleph_types::{Chain, ErrorCode, Rejection};
 
 /// Why a message's signature was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,9 +15,6 @@ pub enum SignatureError {
     /// The schema names the chain, but nothing on the network verifies it.
     #[error("Unknown chain for validation: {0}")]
     UnknownChain(Chain),
-    /// This build does not verify that family yet; the message may be valid elsewhere.
-    #[error("signatures of the family {0:?} are not supported by this node")]
-    UnsupportedFamily(SignatureFamily),
 }
 
 impl SignatureError {
@@ -26,7 +23,6 @@ impl SignatureError {
         match self {
             Self::Missing | Self::Invalid | Self::Malformed(_) => ErrorCode::InvalidSignature,
             Self::UnknownChain(_) => ErrorCode::InvalidFormat,
-            Self::UnsupportedFamily(_) => ErrorCode::InternalError,
         }
     }
 }

@@ -21,8 +21,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod avalanche;
+mod base58;
+mod base64_lenient;
+mod bech32;
+mod cosmos;
+mod ed25519;
 mod error;
 mod evm;
+mod hash160;
+mod json_signature;
+mod nuls;
+mod solana;
+mod substrate;
+mod tezos;
 mod verified;
 
 pub use error::{KeyError, SignatureError};

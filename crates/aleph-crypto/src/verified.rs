@@ -2,7 +2,7 @@ use std::ops::Deref;
 
 use aleph_types::{Message, ParsedMessage, SignatureFamily};
 
-use crate::{SignatureError, evm};
+use crate::{SignatureError, avalanche, cosmos, evm, nuls, solana, substrate, tezos};
 
 /// Where messages come from that need no signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +89,12 @@ pub fn check(message: &Message) -> Result<(), SignatureError> {
     match message.chain.family() {
         SignatureFamily::Evm => evm::check(message, signature),
         SignatureFamily::None => Err(SignatureError::UnknownChain(message.chain)),
-        family => Err(SignatureError::UnsupportedFamily(family)),
+        SignatureFamily::Solana => solana::check(message, signature),
+        SignatureFamily::Tezos => tezos::check(message, signature),
+        SignatureFamily::Cosmos => cosmos::check(message, signature),
+        SignatureFamily::Substrate => substrate::check(message, signature),
+        SignatureFamily::Avalanche => avalanche::check(message, signature),
+        SignatureFamily::Nuls2 => nuls::check_v2(message, signature),
+        SignatureFamily::Nuls => nuls::check_v1(message, signature),
     }
 }

@@ -76,6 +76,15 @@ fn neo() {
 }
 
 #[test]
+fn other_families() {
+    for name in
+        ["avax.json", "csdk.json", "dot.json", "es.json", "nuls.json", "nuls2.json", "sol.json", "tezos.json"]
+    {
+        run(name);
+    }
+}
+
+#[test]
 fn what_the_client_is_told() {
     let Some(cases) = recorded("eth.json") else { return };
     let mut message = message(&cases[0]["message"]);
