@@ -1,1 +1,34 @@
-//! The core channel node.
+//! The core channel node: takes messages, decides, stores, spreads, answers.
+//!
+//! [`run`] starts everything from a [`Config`] and returns when it is told to stop. Inside, [`pipeline`]
+//! is the way of a message from the socket to the disk, `intake` where messages come from beside the
+//! HTTP API, `resolve` fetches files that messages wait for, `outlet` spreads what clients of this node
+//! sent, `placement` puts programs on compute nodes, and `api` is the HTTP and WebSocket interface.
+//!
+//! Invariants:
+//!
+//! * nothing is acknowledged before its fate is on disk ([`Pipeline::submit`]);
+//! * every queue is bounded, and what a queue drops is repaired by catching up with other nodes;
+//! * one process a data folder.
+
+mod api;
+mod clock;
+mod config;
+mod defaults;
+mod intake;
+mod metrics;
+mod node;
+mod outlet;
+mod peers;
+pub mod pipeline;
+mod placement;
+mod resolve;
+
+pub use config::{
+    Config, HttpConfig, KeyKind, NetworkConfig, P2pConfig, PipelineConfig, PlacementConfig, StorageConfig,
+};
+pub use intake::genesis::GenesisError;
+pub use metrics::{Counter, Gauge, Metrics};
+pub use node::{Node, NodeError, RunningNode, run, start};
+pub use pipeline::{Origin, Outcome, Pipeline, PipelineError, ProcessedMessage};
+pub use placement::{Placement, PlacementError};

@@ -104,6 +104,43 @@ impl Store {
         .await
     }
 
+    /// The content document of a stored message.
+    pub async fn content_document(&self, hash: &ItemHash) -> Result<Option<String>, StoreError> {
+        let hash = hash.clone();
+        self.read(move |connection| {
+            let Some((_, Some(seq))) = status_of(connection, hash.as_str())? else { return Ok(None) };
+            Ok(connection
+                .prepare_cached("SELECT COALESCE(content, item_content) FROM messages WHERE seq = ?1")?
+                .query_row([seq], |row| row.get(0))
+                .optional()?
+                .flatten())
+        })
+        .await
+    }
+
+    /// The merged content of one aggregate.
+    pub async fn aggregate_content(
+        &self,
+        owner: &str,
+        key: &str,
+    ) -> Result<Option<serde_json::Map<String, serde_json::Value>>, StoreError> {
+        let (owner, key) = (owner.to_owned(), key.to_owned());
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT field, value FROM aggregate_fields WHERE owner = ?1 AND key = ?2")?;
+            let mut rows = statement.query((owner, key))?;
+            let mut content = serde_json::Map::new();
+            while let Some(row) = rows.next()? {
+                let text: String = row.get(1)?;
+                let value = serde_json::from_str(&text)
+                    .map_err(|_| StoreError::corrupt("aggregate field", text))?;
+                content.insert(row.get(0)?, value);
+            }
+            Ok(if content.is_empty() { None } else { Some(content) })
+        })
+        .await
+    }
+
     /// The allocation document of a program that this node placed.
     pub async fn allocation(&self, program: &ItemHash) -> Result<Option<String>, StoreError> {
         let program = program.clone();

@@ -1,0 +1,190 @@
+//! The node's settings. Every key has a default that works; unknown keys are errors.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aleph_p2p::KeyType;
+use serde::{Deserialize, Serialize};
+
+use crate::defaults;
+
+/// Settings of a core node, one table a part.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where data is kept.
+    pub storage: StorageConfig,
+    /// The HTTP API.
+    pub http: HttpConfig,
+    /// Gossip with other core nodes.
+    pub p2p: P2pConfig,
+    /// Which network this is.
+    pub network: NetworkConfig,
+    /// How messages are processed.
+    pub pipeline: PipelineConfig,
+    /// Placing programs on compute nodes.
+    pub placement: PlacementConfig,
+}
+
+/// Where data is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Folder of the database, files and keys.
+    pub data_dir: PathBuf,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { data_dir: PathBuf::from(defaults::DATA_DIR) }
+    }
+}
+
+impl StorageConfig {
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("node.sqlite3")
+    }
+
+    /// The folder of files by hash.
+    pub fn blobs(&self) -> PathBuf {
+        self.data_dir.join("files")
+    }
+}
+
+/// The HTTP API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// The base URL under which other nodes reach the API; announced to them.
+    pub public_url: Option<String>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { listen: defaults::HTTP_LISTEN, public_url: None }
+    }
+}
+
+/// Gossip with other core nodes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct P2pConfig {
+    /// Off: the node knows only what its own clients send.
+    pub enabled: bool,
+    /// Multiaddress to listen on.
+    pub listen: String,
+    /// Multiaddress under which others reach this node, without `/p2p/…`.
+    pub announce: Option<String>,
+    /// Peers to dial: `/ip4/…/tcp/4025/p2p/…`.
+    pub peers: Vec<String>,
+    /// Key file; relative to the data folder. Made at first start.
+    pub key_file: PathBuf,
+    /// The kind of key that is made: `rsa` or `ed25519`.
+    pub key_type: KeyKind,
+    /// Topic of messages.
+    pub topic: String,
+    /// Topic of announcements.
+    pub alive_topic: String,
+}
+
+impl Default for P2pConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: defaults::P2P_LISTEN.to_owned(),
+            announce: None,
+            peers: Vec::new(),
+            key_file: PathBuf::from("node-secret.pkcs8.der"),
+            key_type: KeyKind::Rsa,
+            topic: defaults::TOPIC.to_owned(),
+            alive_topic: defaults::ALIVE_TOPIC.to_owned(),
+        }
+    }
+}
+
+/// Kinds of node keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    /// RSA of 2048 bits, as the reference's nodes have.
+    Rsa,
+    /// Ed25519: smaller, faster, accepted by the reference.
+    Ed25519,
+}
+
+impl From<KeyKind> for KeyType {
+    fn from(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Rsa => KeyType::Rsa,
+            KeyKind::Ed25519 => KeyType::Ed25519,
+        }
+    }
+}
+
+/// Which network this is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkConfig {
+    /// Private networks may have a genesis file.
+    pub private: bool,
+    /// Trusted messages that every node of a private network starts from.
+    pub genesis: Option<PathBuf>,
+    /// Base URLs of other nodes' APIs, to fetch files from and to catch up with.
+    pub http_peers: Vec<String>,
+    /// The address that publishes the node list (aggregate `corechannel`).
+    pub corechannel_address: String,
+    /// Addresses whose `balances-update` posts count.
+    pub balance_publishers: Vec<String>,
+    /// Addresses whose `aleph_credit_distribution` posts count.
+    pub credit_publishers: Vec<String>,
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self {
+            private: false,
+            genesis: None,
+            http_peers: Vec::new(),
+            corechannel_address: defaults::CORECHANNEL_ADDRESS.to_owned(),
+            balance_publishers: defaults::BALANCE_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
+            credit_publishers: defaults::CREDIT_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
+        }
+    }
+}
+
+/// How messages are processed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// Seconds that a message waits for what it lacks.
+    pub patience_seconds: u64,
+    /// Threads that check signatures; 0 takes one a core.
+    pub verify_threads: usize,
+}
+
+impl Default for PipelineConfig {
+    fn default() -> Self {
+        Self { patience_seconds: defaults::PATIENCE.as_secs(), verify_threads: 0 }
+    }
+}
+
+impl PipelineConfig {
+    /// How long a message waits for what it lacks.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience_seconds)
+    }
+}
+
+/// Placing programs on compute nodes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlacementConfig {
+    /// The hash under which this node is registered in the node list; without it the node places nothing.
+    pub node_hash: Option<String>,
+    /// File with the hexadecimal secp256k1 key that signs allocations; relative to the data folder.
+    pub key_file: Option<PathBuf>,
+}

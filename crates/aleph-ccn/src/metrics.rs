@@ -1,0 +1,99 @@
+//! What the node counts. The API renders it (`spec: ccn-api.md §11`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// `count` more.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The count since start.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// The value now is `value`.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// One more.
+    pub fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn decrement(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that is counted since the node started.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Signatures checked.
+    pub verified: Counter,
+    /// Messages applied.
+    pub processed: Counter,
+    /// Messages refused.
+    pub rejected: Counter,
+    /// Copies of messages whose fate was final.
+    pub duplicates: Counter,
+    /// Transactions committed.
+    pub batches: Counter,
+    /// Pieces of work in them.
+    pub batch_messages: Counter,
+    /// Transactions that failed; their messages were not acknowledged.
+    pub failed_batches: Counter,
+    /// Messages that wait for something.
+    pub pending: Gauge,
+    /// Gossip payloads received.
+    pub gossip_received: Counter,
+    /// Gossip payloads that were no message.
+    pub gossip_garbage: Counter,
+    /// Messages given to gossip.
+    pub gossip_published: Counter,
+    /// Messages read from other nodes while catching up.
+    pub caught_up: Counter,
+    /// Files asked for from other nodes.
+    pub fetches: Counter,
+    /// Of those, files that no node had this time.
+    pub fetches_failed: Counter,
+    /// Milliseconds that successful fetches took, summed.
+    pub fetch_millis: Counter,
+    /// WebSocket subscribers of messages now.
+    pub ws_messages: Gauge,
+    /// WebSocket subscribers of the status now.
+    pub ws_status: Gauge,
+    /// Frames sent to subscribers of messages.
+    pub ws_frames: Counter,
+    /// Subscribers of messages turned away at capacity.
+    pub ws_messages_rejected: Counter,
+    /// Subscribers of the status turned away at capacity.
+    pub ws_status_rejected: Counter,
+    /// Subscribers dropped because they read too slowly.
+    pub ws_dropped: Counter,
+    /// HTTP requests answered.
+    pub http_requests: Counter,
+}

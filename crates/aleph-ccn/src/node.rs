@@ -1,0 +1,353 @@
+//! A core node as a whole: its parts, their start and their end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aleph_blobs::BlobStore;
+use aleph_p2p::{Announce, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
+use aleph_rules::Publishers;
+use aleph_store::Store;
+use aleph_types::Address;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::defaults;
+use crate::intake::{catch_up::CatchUp, genesis, gossip};
+use crate::metrics::Metrics;
+use crate::peers::HttpPeers;
+use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError, PipelineOptions, PipelineThreads};
+use crate::placement::{Placement, PlacementError};
+use crate::resolve::Resolver;
+use crate::{api, outlet};
+
+/// Why a node can't start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data folder can't be used.
+    #[error("can't use the data folder {path}")]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process uses the data folder.
+    #[error("the data folder {path} is in use by another alephd; stop it, or choose another 'storage.data_dir'")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The port can't be listened on.
+    #[error("can't listen on {address}: is another node running there? choose another 'http.listen'")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] aleph_store::StoreError),
+    /// The file store.
+    #[error(transparent)]
+    Blobs(#[from] aleph_blobs::BlobError),
+    /// The node's key.
+    #[error(transparent)]
+    Key(#[from] aleph_p2p::KeyError),
+    /// A peer address of the configuration.
+    #[error("'p2p.{key}' is not valid")]
+    Peer {
+        /// The setting.
+        key: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The peer-to-peer part.
+    #[error(transparent)]
+    Network(#[from] aleph_p2p::StartError),
+    /// The genesis file.
+    #[error(transparent)]
+    Genesis(#[from] genesis::GenesisError),
+    /// A genesis message was refused.
+    #[error("a genesis message was refused ({hash}): {reason}")]
+    GenesisRefused {
+        /// The message.
+        hash: aleph_types::ItemHash,
+        /// Why.
+        reason: String,
+    },
+    /// Placement.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// The pipeline.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The HTTP client.
+    #[error("the HTTP client can't be made")]
+    Client(#[source] reqwest::Error),
+    /// The server failed.
+    #[error("the HTTP server failed")]
+    Serve(#[source] std::io::Error),
+}
+
+/// The parts that requests and jobs share.
+pub struct Node {
+    /// Settings.
+    pub config: Config,
+    /// Database readers.
+    pub store: Store,
+    /// Files by hash.
+    pub blobs: BlobStore,
+    /// The way in.
+    pub pipeline: Pipeline,
+    /// Gossip, unless it is off.
+    pub network: Option<NetworkHandle>,
+    /// Programs on compute nodes.
+    pub placement: Placement,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// When the node started.
+    pub started: Instant,
+    /// Cancelled when the node is about to end.
+    pub stopping: CancellationToken,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("data_dir", &self.config.storage.data_dir).finish_non_exhaustive()
+    }
+}
+
+/// A started node with what must be ended in order.
+pub struct RunningNode {
+    /// The shared parts.
+    pub node: Arc<Node>,
+    /// Where the API listens.
+    pub address: SocketAddr,
+    listener: TcpListener,
+    threads: PipelineThreads,
+    tasks: TaskTracker,
+    _lock: std::fs::File,
+}
+
+impl std::fmt::Debug for RunningNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningNode").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Runs a core node until `stop` is cancelled; returns when everything is on disk.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), NodeError> {
+    let running = start(config, stop.clone()).await?;
+    running.serve().await
+}
+
+/// Starts every part; the API answers from the moment [`RunningNode::serve`] is polled.
+pub async fn start(config: Config, stopping: CancellationToken) -> Result<RunningNode, NodeError> {
+    let started = Instant::now();
+    let data_dir = config.storage.data_dir.clone();
+    std::fs::create_dir_all(&data_dir)
+        .map_err(|source| NodeError::DataDir { path: data_dir.clone(), source })?;
+    let lock = lock(&data_dir)?;
+    let genesis = match &config.network.genesis {
+        Some(path) => genesis::load(path, &config.network)?,
+        None => Vec::new(),
+    };
+    // The port first: a second node on the same port must not touch anything else.
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .map_err(|source| NodeError::Listen { address: config.http.listen, source })?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| NodeError::Listen { address: config.http.listen, source })?;
+
+    let (store, writer) = Store::open(&config.storage.database())?;
+    let blobs = BlobStore::open(config.storage.blobs())?;
+    let metrics = Arc::new(Metrics::default());
+    let client = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .user_agent(concat!("alephd/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(NodeError::Client)?;
+    let (after_commit, to_do) = mpsc::unbounded_channel();
+    let options = PipelineOptions {
+        network: aleph_rules::Network {
+            publishers: Publishers {
+                balances: config
+                    .network
+                    .balance_publishers
+                    .iter()
+                    .map(|text| Address::from(text.as_str()))
+                    .collect(),
+            },
+        },
+        patience: config.pipeline.patience(),
+        verify_threads: config.pipeline.verify_threads,
+    };
+    let (pipeline, threads) = Pipeline::start(
+        options,
+        store.clone(),
+        writer,
+        blobs.clone(),
+        Arc::clone(&metrics),
+        after_commit,
+    )?;
+    let (network, events) = match start_network(&config, address).await? {
+        Some((network, events)) => (Some(network), Some(events)),
+        None => (None, None),
+    };
+    let placement = Placement::new(&config, store.clone(), pipeline.clone(), client.clone())?;
+    let node = Arc::new(Node {
+        config,
+        store: store.clone(),
+        blobs: blobs.clone(),
+        pipeline: pipeline.clone(),
+        network: network.clone(),
+        placement: placement.clone(),
+        metrics: Arc::clone(&metrics),
+        started,
+        stopping: stopping.clone(),
+    });
+
+    let peers = HttpPeers::new(&node.config.network.http_peers, network.clone());
+    let resolver = Resolver::new(
+        blobs,
+        peers.clone(),
+        client.clone(),
+        pipeline.clone(),
+        Arc::clone(&metrics),
+        node.config.pipeline.patience(),
+        stopping.clone(),
+    );
+    let nudge = Arc::new(Notify::new());
+    let tasks = TaskTracker::new();
+    tasks.spawn(outlet::run(to_do, network, resolver, Arc::clone(&metrics)));
+    if let Some(events) = events {
+        let gossip = gossip::run(
+            events,
+            pipeline.clone(),
+            Arc::clone(&metrics),
+            Arc::clone(&nudge),
+            stopping.clone(),
+        );
+        tasks.spawn(gossip);
+    }
+    for parsed in genesis {
+        let hash = parsed.message.item_hash.clone();
+        if let Outcome::Rejected(rejection) = pipeline.submit(parsed, Origin::Genesis).await? {
+            let reason = crate::pipeline::refusal_text(&rejection);
+            return Err(NodeError::GenesisRefused { hash, reason });
+        }
+    }
+    let catch_up = CatchUp { peers, client, store, pipeline: pipeline.clone(), metrics };
+    tasks.spawn(catch_up.run(nudge, stopping.clone()));
+    tasks.spawn(placement.run(stopping.clone()));
+    tasks.spawn(expire(pipeline, stopping.clone()));
+    Ok(RunningNode { node, address, listener, threads, tasks, _lock: lock })
+}
+
+impl RunningNode {
+    /// Answers requests until the node is told to stop, then ends every part in order.
+    pub async fn serve(self) -> Result<(), NodeError> {
+        let Self { node, address, listener, threads, tasks, _lock } = self;
+        tracing::info!(
+            %address,
+            peer_id = node.network.as_ref().map(|network| network.peer_id().to_string()),
+            start_ms = node.started.elapsed().as_millis(),
+            "core node is up"
+        );
+        let stopping = node.stopping.clone();
+        let router = api::router(Arc::clone(&node));
+        let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let result = tokio::select! {
+            result = served => result,
+            // Open connections get a moment to finish.
+            () = async { stopping.cancelled().await; tokio::time::sleep(Duration::from_secs(3)).await } => Ok(()),
+        };
+        stopping.cancel();
+        if let Some(network) = &node.network {
+            network.shutdown().await;
+        }
+        node.pipeline.stop();
+        let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+        tasks.close();
+        let _ = tokio::time::timeout(Duration::from_secs(3), tasks.wait()).await;
+        tracing::info!("core node stopped");
+        result.map_err(NodeError::Serve)
+    }
+}
+
+/// Rejects overdue messages.
+async fn expire(pipeline: Pipeline, stopping: CancellationToken) {
+    let mut tick = tokio::time::interval(defaults::EXPIRY_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            _ = tick.tick() => pipeline.expire(),
+        }
+    }
+}
+
+/// One process a data folder: the lock goes with the process, however it ends.
+fn lock(data_dir: &std::path::Path) -> Result<std::fs::File, NodeError> {
+    let path = data_dir.join("lock");
+    let file = std::fs::File::create(&path)
+        .map_err(|source| NodeError::DataDir { path: data_dir.to_owned(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(NodeError::InUse { path: data_dir.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => {
+            Err(NodeError::DataDir { path: data_dir.to_owned(), source })
+        }
+    }
+}
+
+async fn start_network(
+    config: &Config,
+    http: SocketAddr,
+) -> Result<Option<(NetworkHandle, mpsc::Receiver<aleph_p2p::Event>)>, NodeError> {
+    if !config.p2p.enabled {
+        return Ok(None);
+    }
+    let wrong = |key: &'static str| {
+        move |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Peer { key, source }
+    };
+    let key_path = config.storage.data_dir.join(&config.p2p.key_file);
+    let key = NodeKey::load_or_generate(&key_path, config.p2p.key_type.into())?;
+    let listen = config.p2p.listen.parse().map_err(|error| wrong("listen")(Box::new(error)))?;
+    let peers = config
+        .p2p
+        .peers
+        .iter()
+        .map(|text| text.parse::<ConfiguredPeer>())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| wrong("peers")(Box::new(error)))?;
+    let announced = config
+        .p2p
+        .announce
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| wrong("announce")(Box::new(error)))?;
+    let http_url = config.http.public_url.clone().or_else(|| {
+        (!http.ip().is_unspecified()).then(|| format!("http://{http}"))
+    });
+    let network = aleph_p2p::NetworkConfig {
+        listen: vec![listen],
+        peers,
+        topics: Topics { messages: config.p2p.topic.clone(), alive: config.p2p.alive_topic.clone() },
+        announce: Announce { address: announced, http: http_url, ..Announce::default() },
+        ..aleph_p2p::NetworkConfig::default()
+    };
+    Ok(Some(Network::start(network, key).await?))
+}

@@ -1,0 +1,375 @@
+//! The way of a message from the socket to the disk (`ARCHITECTURE.md`, "the fate of a message").
+//!
+//! ```text
+//! submit ──▶ known copy? ──▶ [verify thread + pool] signature, content at hand
+//!                                   │  batches, bounded
+//!                                   ▼
+//!                           [writer thread] decide + store, one transaction a batch, one fsync
+//!                                   │
+//!                                   ▼
+//!                 after the commit: answer, wake what waited, publish, feed
+//! ```
+//!
+//! Both threads take whatever has queued up while they worked: batches grow with the load and a single
+//! message never waits for company.
+
+mod known;
+mod outcome;
+mod verify;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aleph_blobs::BlobStore;
+use aleph_p2p::{Ticket, Verdict};
+use aleph_rules::Network;
+use aleph_store::{Store, Writer};
+use aleph_types::content::Content;
+use aleph_types::{Address, ItemHash, Message, MessageStatus, ParsedMessage, Rejection, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
+
+use crate::metrics::Metrics;
+use known::Known;
+pub(crate) use outcome::Answer;
+pub use outcome::{Origin, Outcome, PipelineError};
+
+/// Messages from outside that may be inside the pipeline at once. Further callers wait.
+const INSIDE: usize = 8192;
+
+/// Messages of one verify batch: enough to fill the pool, small enough to keep latency low.
+const VERIFY_BATCH: usize = 256;
+
+/// Verified batches that wait for the writer.
+const WRITE_QUEUE: usize = 4;
+
+/// Messages of one transaction.
+const WRITE_BATCH: usize = 2048;
+
+/// Processed messages that a slow subscriber may lag behind before it loses some.
+const FEED: usize = 4096;
+
+/// Largest content that is fetched for a message that is not inline.
+pub(crate) const MAX_CONTENT: u64 = 16 * 1024 * 1024;
+
+/// How the pipeline is set up.
+#[derive(Debug, Clone)]
+pub struct PipelineOptions {
+    /// The network's own addresses.
+    pub network: Network,
+    /// How long a message waits for what it lacks before it is rejected (`spec: messages.md §9`: about
+    /// seven minutes in the reference, in the mean).
+    pub patience: Duration,
+    /// Threads that check signatures; 0 takes one a core.
+    pub verify_threads: usize,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        Self { network: Network::default(), patience: Duration::from_secs(600), verify_threads: 0 }
+    }
+}
+
+/// A message that was just applied.
+#[derive(Debug, Clone)]
+pub struct ProcessedMessage {
+    /// Place in this node's order of processing.
+    pub seq: i64,
+    /// The envelope.
+    pub message: Message,
+    /// The content, typed.
+    pub content: Content,
+    /// The content document as it is served.
+    pub document: Arc<str>,
+    /// When this node met the message.
+    pub reception_time: Timestamp,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl ProcessedMessage {
+    /// `content.address`.
+    pub fn owner(&self) -> &Address {
+        self.content.owner()
+    }
+}
+
+/// A message on its way in.
+pub(crate) struct Submission {
+    pub(crate) parsed: ParsedMessage,
+    pub(crate) origin: Origin,
+    pub(crate) reception_time: Timestamp,
+    /// Row of the waiting copy that this is another try of.
+    pub(crate) waiting: Option<i64>,
+    /// Told whether the message may be forwarded as soon as its signature is checked.
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) reply: Option<oneshot::Sender<Answer>>,
+    /// Its place inside the pipeline, free again when its fate is on disk.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What the verify thread takes.
+pub(crate) enum Job {
+    /// A message from outside.
+    Message(Box<Submission>),
+    /// A file arrived: messages that wait for it may go on.
+    Arrived(ItemHash),
+    /// Something that only the writer may do.
+    Command(Command),
+    /// Reject what waited too long.
+    Expire,
+    /// Finish what is queued before this, then end.
+    Stop,
+}
+
+/// A change of the database that is no message, run inside the writer's transaction. What it returns is
+/// told whether the transaction was committed.
+pub(crate) type Command = Box<
+    dyn FnOnce(&mut aleph_store::Transaction<'_>) -> Result<CommandEnd, aleph_store::StoreError>
+        + Send
+        + 'static,
+>;
+
+/// See [`Command`].
+pub(crate) type CommandEnd = Box<dyn FnOnce(bool) + Send + 'static>;
+
+/// What is known right after a commit; subscribers outside the pipeline act on it.
+pub(crate) enum AfterCommit {
+    /// Spread this message: it was accepted from a client of this node.
+    Publish(Message),
+    /// Fetch this file or content: a message waits for it.
+    Fetch(ItemHash),
+}
+
+/// The shared handle: cheap to clone.
+#[derive(Clone)]
+pub struct Pipeline {
+    jobs: crossbeam_channel::Sender<Job>,
+    permits: Arc<Semaphore>,
+    feed: broadcast::Sender<Arc<ProcessedMessage>>,
+    shared: Arc<Shared>,
+    store: Store,
+}
+
+/// What the handle and the writer share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    known: Known,
+    waiters: Mutex<HashMap<ItemHash, Vec<oneshot::Sender<Outcome>>>>,
+}
+
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pipeline").finish_non_exhaustive()
+    }
+}
+
+/// The threads behind a [`Pipeline`].
+#[derive(Debug)]
+pub struct PipelineThreads {
+    verify: std::thread::JoinHandle<()>,
+    write: std::thread::JoinHandle<()>,
+}
+
+impl PipelineThreads {
+    /// Waits until everything that was submitted is on disk; call [`Pipeline::stop`] first.
+    pub fn join(self) {
+        for thread in [self.verify, self.write] {
+            if thread.join().is_err() {
+                tracing::error!("a pipeline thread panicked");
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    /// Starts the threads.
+    pub(crate) fn start(
+        options: PipelineOptions,
+        store: Store,
+        writer: Writer,
+        blobs: BlobStore,
+        metrics: Arc<Metrics>,
+        after_commit: mpsc::UnboundedSender<AfterCommit>,
+    ) -> Result<(Pipeline, PipelineThreads), PipelineError> {
+        // Unbounded, but what comes from outside holds a permit; the rest is bounded by the waiting rows.
+        let (jobs, to_verify) = crossbeam_channel::unbounded();
+        let (batches, to_write) = crossbeam_channel::bounded(WRITE_QUEUE);
+        let (feed, _) = broadcast::channel(FEED);
+        let shared = Arc::new(Shared::default());
+        let verifier = verify::Verifier::new(options.verify_threads, blobs, Arc::clone(&metrics))?;
+        let mut stage = write::WriteStage::new(
+            options,
+            writer,
+            jobs.clone(),
+            Arc::clone(&shared),
+            feed.clone(),
+            after_commit,
+            metrics,
+        );
+        stage.load_waiting()?;
+        let verify = std::thread::Builder::new()
+            .name("verify".into())
+            .spawn(move || verifier.run(&to_verify, &batches))
+            .map_err(PipelineError::thread)?;
+        let write = std::thread::Builder::new()
+            .name("write".into())
+            .spawn(move || stage.run(&to_write))
+            .map_err(PipelineError::thread)?;
+        let permits = Arc::new(Semaphore::new(INSIDE));
+        Ok((Pipeline { jobs, permits, feed, shared, store }, PipelineThreads { verify, write }))
+    }
+
+    /// Lets the threads end after everything that was submitted before.
+    pub(crate) fn stop(&self) {
+        self.permits.close();
+        let _ = self.jobs.send(Job::Stop);
+    }
+
+    /// Takes a message; answers when its fate is on disk.
+    pub async fn submit(&self, parsed: ParsedMessage, origin: Origin) -> Result<Outcome, PipelineError> {
+        if self.shared.known.contains(&parsed.message) {
+            if let Some(outcome) = self.settled(&parsed.message.item_hash).await? {
+                return Ok(outcome);
+            }
+        }
+        let (reply, answer) = oneshot::channel();
+        self.send(Submission {
+            parsed,
+            origin,
+            reception_time: crate::clock::now(),
+            waiting: None,
+            ticket: None,
+            reply: Some(reply),
+            permit: None,
+        })
+        .await?;
+        answer.await.map_err(|_| PipelineError::Stopped)?
+    }
+
+    /// Takes a gossiped message; nobody waits for its fate. Waits for room in the queue.
+    pub(crate) async fn submit_gossip(&self, parsed: ParsedMessage, ticket: Ticket) {
+        if self.shared.known.contains(&parsed.message) {
+            ticket.report(Verdict::Ignore);
+            return;
+        }
+        let submission = Submission {
+            parsed,
+            origin: Origin::Gossip,
+            reception_time: crate::clock::now(),
+            waiting: None,
+            ticket: Some(ticket),
+            reply: None,
+            permit: None,
+        };
+        // A pipeline that stops needs no gossip: the message comes again by catching up.
+        let _ = self.send(submission).await;
+    }
+
+    async fn send(&self, mut submission: Submission) -> Result<(), PipelineError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| PipelineError::Stopped)?;
+        submission.permit = Some(permit);
+        self.jobs.send(Job::Message(Box::new(submission))).map_err(|_| PipelineError::Stopped)
+    }
+
+    /// Says that a file is here now.
+    pub fn arrived(&self, hash: ItemHash) {
+        let _ = self.jobs.send(Job::Arrived(hash));
+    }
+
+    /// Runs a change that is no message inside the writer's next transaction; answers when it is durable.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut aleph_store::Transaction<'_>) -> Result<T, aleph_store::StoreError>
+        + Send
+        + 'static,
+    ) -> Result<T, PipelineError> {
+        let (reply, answer) = oneshot::channel();
+        let command: Command = Box::new(move |transaction| {
+            let value = change(transaction)?;
+            Ok(Box::new(move |committed| {
+                if committed {
+                    let _ = reply.send(value);
+                }
+            }))
+        });
+        self.jobs.send(Job::Command(command)).map_err(|_| PipelineError::Stopped)?;
+        answer.await.map_err(|_| PipelineError::unavailable("the change was not stored; see the node's log"))
+    }
+
+    /// Makes overdue waiting messages rejected.
+    pub(crate) fn expire(&self) {
+        let _ = self.jobs.send(Job::Expire);
+    }
+
+    /// Every message processed from now on. A subscriber that falls [`FEED`] behind is told so.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<ProcessedMessage>> {
+        self.feed.subscribe()
+    }
+
+    /// Waits until a pending message gets its final fate, at most `limit`.
+    pub async fn wait_for(&self, item_hash: &ItemHash, limit: Duration) -> Result<Outcome, PipelineError> {
+        let (told, outcome) = oneshot::channel();
+        {
+            let mut waiters = self.shared.waiters.lock();
+            let of_hash = waiters.entry(item_hash.clone()).or_default();
+            of_hash.retain(|waiter| !waiter.is_closed());
+            of_hash.push(told);
+        }
+        // It may have been settled before we registered.
+        if let Some(settled) = self.settled(item_hash).await? {
+            return Ok(settled);
+        }
+        match tokio::time::timeout(limit, outcome).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) => Err(PipelineError::Stopped),
+            Err(_elapsed) => {
+                let mut waiters = self.shared.waiters.lock();
+                if let Some(of_hash) = waiters.get_mut(item_hash) {
+                    of_hash.retain(|waiter| !waiter.is_closed());
+                    if of_hash.is_empty() {
+                        waiters.remove(item_hash);
+                    }
+                }
+                Ok(Outcome::Pending)
+            }
+        }
+    }
+
+    /// The fate of a hash, if it is final.
+    async fn settled(&self, item_hash: &ItemHash) -> Result<Option<Outcome>, PipelineError> {
+        let Some(fate) = self.store.fate_summary(item_hash).await? else { return Ok(None) };
+        let (status, rejection) = fate;
+        Ok(match (status, rejection) {
+            (MessageStatus::Pending, _) => None,
+            (MessageStatus::Processed, _) => Some(Outcome::Processed),
+            (MessageStatus::Removing, _) => Some(Outcome::Removing),
+            (MessageStatus::Forgotten, _) => Some(Outcome::Forgotten),
+            (MessageStatus::Removed, _) => Some(Outcome::Removed),
+            (MessageStatus::Rejected, Some(rejection)) => Some(Outcome::Rejected(rejection)),
+            (MessageStatus::Rejected, None) => None,
+        })
+    }
+}
+
+impl Shared {
+    fn tell_waiters(&self, item_hash: &ItemHash, outcome: &Outcome) {
+        let waiters = {
+            let mut all = self.waiters.lock();
+            if all.is_empty() { None } else { all.remove(item_hash) }
+        };
+        for waiter in waiters.into_iter().flatten() {
+            let _ = waiter.send(outcome.clone());
+        }
+    }
+}
+
+/// The refusal as it is logged.
+pub(crate) fn refusal_text(rejection: &Rejection) -> String {
+    match &rejection.details {
+        None => rejection.code.explanation().to_owned(),
+        Some(details) => details.get("errors").unwrap_or(details).to_string(),
+    }
+}

@@ -1,0 +1,495 @@
+//! The write stage: one thread decides and stores, one transaction a batch, one fsync a transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aleph_rules::{Candidate, Decision, Dependency, Effect};
+use aleph_store::{NewMessage, NewPending, PendingMessage, StoreError, Transaction, Writer};
+use aleph_types::{ItemHash, Message, MessageStatus, ParsedMessage, Rejection, Timestamp};
+use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::{broadcast, mpsc};
+
+use super::verify::{Envelope, Ready, Work};
+use super::{
+    AfterCommit, CommandEnd, Job, Origin, Outcome, PipelineError, PipelineOptions, ProcessedMessage, Shared,
+    Submission, WRITE_BATCH, refusal_text,
+};
+use crate::clock;
+use crate::metrics::Metrics;
+
+/// Waiting rows that one transaction rejects or reads.
+const WAITING_PAGE: usize = 500;
+
+pub(crate) struct WriteStage {
+    options: PipelineOptions,
+    writer: Writer,
+    jobs: Sender<Job>,
+    shared: Arc<Shared>,
+    feed: broadcast::Sender<Arc<ProcessedMessage>>,
+    after_commit: mpsc::UnboundedSender<AfterCommit>,
+    metrics: Arc<Metrics>,
+    /// Dependency keys that waiting rows name, and how many rows: most messages wake nobody, and this
+    /// says so without a query.
+    waited_on: HashMap<String, usize>,
+}
+
+/// One transaction's worth of consequences, carried out only if it commits.
+#[derive(Default)]
+struct Consequences {
+    settled: Vec<Settled>,
+    processed: Vec<ProcessedMessage>,
+    woken: Vec<Submission>,
+    after: Vec<AfterCommit>,
+    ends: Vec<CommandEnd>,
+    started_waiting: Vec<String>,
+    stopped_waiting: Vec<String>,
+}
+
+struct Settled {
+    message: Message,
+    outcome: Outcome,
+    envelope: Option<Envelope>,
+}
+
+impl WriteStage {
+    pub(crate) fn new(
+        options: PipelineOptions,
+        writer: Writer,
+        jobs: Sender<Job>,
+        shared: Arc<Shared>,
+        feed: broadcast::Sender<Arc<ProcessedMessage>>,
+        after_commit: mpsc::UnboundedSender<AfterCommit>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { options, writer, jobs, shared, feed, after_commit, metrics, waited_on: HashMap::new() }
+    }
+
+    /// Reads what waited when the node stopped, and tries all of it again.
+    pub(crate) fn load_waiting(&mut self) -> Result<(), PipelineError> {
+        let transaction = self.writer.begin()?;
+        let mut after = i64::MIN;
+        loop {
+            let page = transaction.pending_after(after, WAITING_PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for row in page {
+                *self.waited_on.entry(row.waits_on.clone()).or_default() += 1;
+                if let Some(submission) = resubmission(row) {
+                    let _ = self.jobs.send(Job::Message(Box::new(submission)));
+                }
+            }
+        }
+        self.metrics.pending.set(self.waited_on.values().sum::<usize>() as u64);
+        Ok(())
+    }
+
+    /// Runs until the verify thread is gone.
+    pub(crate) fn run(&mut self, batches: &Receiver<Vec<Work>>) {
+        while let Ok(mut batch) = batches.recv() {
+            while batch.len() < WRITE_BATCH {
+                match batches.try_recv() {
+                    Ok(more) => batch.extend(more),
+                    Err(_) => break,
+                }
+            }
+            if !batch.is_empty() {
+                self.write(batch);
+            }
+        }
+        if let Err(error) = self.writer.checkpoint() {
+            tracing::warn!(%error, "the database log could not be folded in; the next start does it");
+        }
+    }
+
+    fn write(&mut self, batch: Vec<Work>) {
+        let count = batch.len();
+        let mut consequences = Consequences::default();
+        match self.store(batch, &mut consequences) {
+            Ok(()) => {
+                self.metrics.batches.increment();
+                self.metrics.batch_messages.add(count as u64);
+                self.conclude(consequences);
+            }
+            Err(error) => {
+                tracing::error!(%error, messages = count, "a batch was not stored");
+                self.metrics.failed_batches.increment();
+                let error = PipelineError::from(error);
+                for settled in consequences.settled {
+                    if let Some(reply) = settled.envelope.and_then(|envelope| envelope.reply) {
+                        let _ = reply.send(Err(error.clone()));
+                    }
+                }
+                for end in consequences.ends {
+                    end(false);
+                }
+            }
+        }
+    }
+
+    fn store(&mut self, batch: Vec<Work>, consequences: &mut Consequences) -> Result<(), StoreError> {
+        let now = clock::now();
+        let mut step = Step {
+            options: &self.options,
+            waited_on: &self.waited_on,
+            metrics: &self.metrics,
+            transaction: self.writer.begin()?,
+            consequences,
+            now,
+        };
+        let mut first_error = None;
+        for work in batch {
+            if first_error.is_some() {
+                // The transaction is lost; only note who must be told.
+                step.abandon(work);
+                continue;
+            }
+            if let Err(error) = step.take(work) {
+                first_error = Some(error);
+            }
+        }
+        match first_error {
+            Some(error) => Err(error),
+            None => step.transaction.commit(),
+        }
+    }
+
+    /// Everything that follows from a durable batch.
+    fn conclude(&mut self, consequences: Consequences) {
+        for key in consequences.started_waiting {
+            *self.waited_on.entry(key).or_default() += 1;
+        }
+        for key in consequences.stopped_waiting {
+            if let Some(count) = self.waited_on.get_mut(&key) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.waited_on.remove(&key);
+                }
+            }
+        }
+        self.metrics.pending.set(self.waited_on.values().sum::<usize>() as u64);
+        for settled in consequences.settled {
+            match &settled.outcome {
+                Outcome::Pending => {}
+                Outcome::Rejected(rejection) => {
+                    tracing::debug!(
+                        item_hash = %settled.message.item_hash,
+                        code = rejection.code.as_i16(),
+                        reason = %refusal_text(rejection),
+                        "message rejected"
+                    );
+                    self.metrics.rejected.increment();
+                    self.shared.tell_waiters(&settled.message.item_hash, &settled.outcome);
+                }
+                final_outcome => {
+                    self.shared.known.insert(&settled.message);
+                    self.shared.tell_waiters(&settled.message.item_hash, final_outcome);
+                }
+            }
+            if let Some(reply) = settled.envelope.and_then(|envelope| envelope.reply) {
+                let _ = reply.send(Ok(settled.outcome));
+            }
+        }
+        for end in consequences.ends {
+            end(true);
+        }
+        self.metrics.processed.add(consequences.processed.len() as u64);
+        for message in consequences.processed {
+            // Nobody listening is fine.
+            let _ = self.feed.send(Arc::new(message));
+        }
+        for submission in consequences.woken {
+            let _ = self.jobs.send(Job::Message(Box::new(submission)));
+        }
+        for after in consequences.after {
+            let _ = self.after_commit.send(after);
+        }
+    }
+}
+
+/// One transaction.
+struct Step<'a> {
+    options: &'a PipelineOptions,
+    waited_on: &'a HashMap<String, usize>,
+    metrics: &'a Metrics,
+    transaction: Transaction<'a>,
+    consequences: &'a mut Consequences,
+    now: Timestamp,
+}
+
+impl Step<'_> {
+    fn take(&mut self, work: Work) -> Result<(), StoreError> {
+        match work {
+            Work::Decide(ready, envelope) => self.decide(*ready, envelope),
+            Work::Refuse(parsed, rejection, envelope) => {
+                let settled = self.refuse(&parsed, rejection, &envelope);
+                self.settle(parsed.message, settled, envelope)
+            }
+            Work::Arrived(hash) => {
+                self.wake(&Dependency::Content(hash.clone()).to_string())?;
+                self.wake(&Dependency::File(hash).to_string())
+            }
+            Work::Command(command) => {
+                let end = command(&mut self.transaction)?;
+                self.consequences.ends.push(end);
+                Ok(())
+            }
+            Work::Expire => self.expire(),
+        }
+    }
+
+    fn abandon(&mut self, work: Work) {
+        let (message, envelope) = match work {
+            Work::Decide(ready, envelope) => (ready.verified.message.clone(), envelope),
+            Work::Refuse(parsed, _, envelope) => (parsed.message, envelope),
+            Work::Arrived(_) | Work::Command(_) | Work::Expire => return,
+        };
+        self.consequences.settled.push(Settled {
+            message,
+            outcome: Outcome::Pending,
+            envelope: Some(envelope),
+        });
+    }
+
+    fn settle(
+        &mut self,
+        message: Message,
+        outcome: Result<Outcome, StoreError>,
+        envelope: Envelope,
+    ) -> Result<(), StoreError> {
+        let (outcome, error) = match outcome {
+            Ok(outcome) => (outcome, None),
+            Err(error) => (Outcome::Pending, Some(error)),
+        };
+        self.consequences.settled.push(Settled { message, outcome, envelope: Some(envelope) });
+        error.map_or(Ok(()), Err)
+    }
+
+    fn decide(&mut self, ready: Ready, envelope: Envelope) -> Result<(), StoreError> {
+        let message = ready.verified.message.clone();
+        let outcome = self.outcome_of(ready, &envelope);
+        self.settle(message, outcome, envelope)
+    }
+
+    fn outcome_of(&mut self, ready: Ready, envelope: &Envelope) -> Result<Outcome, StoreError> {
+        let hash = ready.verified.message.item_hash.clone();
+        match self.transaction.status(&hash)? {
+            Some(MessageStatus::Processed) => return self.already(envelope, &hash, Outcome::Processed),
+            Some(MessageStatus::Removing) => return self.already(envelope, &hash, Outcome::Removing),
+            Some(MessageStatus::Forgotten) => return self.already(envelope, &hash, Outcome::Forgotten),
+            Some(MessageStatus::Removed) => return self.already(envelope, &hash, Outcome::Removed),
+            None | Some(MessageStatus::Pending | MessageStatus::Rejected) => {}
+        }
+        let size = match (&ready.fetched, &ready.verified.message.item_content) {
+            (Some(fetched), _) => fetched.size,
+            (None, Some(text)) => text.len() as u64,
+            (None, None) => 0,
+        };
+        let candidate = Candidate::new(
+            &ready.verified,
+            ready.fetched.as_ref().map(|fetched| &fetched.content),
+            size,
+            ready.file,
+        );
+        let decision =
+            aleph_rules::decide(&candidate, &self.options.network, &mut self.transaction.facts())?;
+        match decision {
+            Decision::Process(effects) => self.process(ready, size, &effects, envelope),
+            Decision::Reject(rejection) => {
+                let parsed = ready.verified.into_inner();
+                self.refuse(&parsed, rejection, envelope)
+            }
+            Decision::Wait { on, otherwise } => {
+                self.wait(&ready.verified.into_inner(), &on, &otherwise, envelope)
+            }
+        }
+    }
+
+    /// A copy of a message whose fate is final changes nothing.
+    fn already(
+        &mut self,
+        envelope: &Envelope,
+        hash: &ItemHash,
+        outcome: Outcome,
+    ) -> Result<Outcome, StoreError> {
+        self.metrics.duplicates.increment();
+        self.leave_waiting(envelope, hash)?;
+        Ok(outcome)
+    }
+
+    fn process(
+        &mut self,
+        ready: Ready,
+        size: u64,
+        effects: &[Effect],
+        envelope: &Envelope,
+    ) -> Result<Outcome, StoreError> {
+        // Copies that wait are dropped by the store together with the status; their keys go as well.
+        let hash = ready.verified.message.item_hash.clone();
+        self.forget_keys_of(&hash)?;
+        let content_ref =
+            ready.verified.content.as_ref().or(ready.fetched.as_ref().map(|fetched| &fetched.content));
+        let Some(content) = content_ref else {
+            return Err(StoreError::Closed);
+        };
+        let seq = self.transaction.process(
+            NewMessage {
+                message: &ready.verified.message,
+                content,
+                document: ready.fetched.as_ref().map(|fetched| &*fetched.document),
+                size,
+                reception_time: envelope.reception_time,
+            },
+            effects,
+        )?;
+        self.wake(&Dependency::Message(hash).to_string())?;
+        for provided in effects.iter().filter_map(Effect::provides) {
+            self.wake(&provided.to_string())?;
+        }
+        let ParsedMessage { message, content: inline } = ready.verified.into_inner();
+        if envelope.origin.is_published_here() {
+            self.consequences.after.push(AfterCommit::Publish(message.clone()));
+        }
+        let (content, document) = match (inline, ready.fetched) {
+            (Some(content), _) => {
+                let text = message.item_content.clone().unwrap_or_else(|| "{}".into());
+                (content, text)
+            }
+            (None, Some(fetched)) => (fetched.content, fetched.document),
+            (None, None) => return Err(StoreError::Closed),
+        };
+        self.consequences.processed.push(ProcessedMessage {
+            seq,
+            message,
+            content,
+            document,
+            reception_time: envelope.reception_time,
+            origin: envelope.origin,
+        });
+        Ok(Outcome::Processed)
+    }
+
+    fn wait(
+        &mut self,
+        parsed: &ParsedMessage,
+        on: &Dependency,
+        otherwise: &Rejection,
+        envelope: &Envelope,
+    ) -> Result<Outcome, StoreError> {
+        let key = on.to_string();
+        let text = serde_json::to_string(&parsed.message.to_wire()).unwrap_or_default();
+        let micros = i64::try_from(self.options.patience.as_micros()).unwrap_or(i64::MAX);
+        let before = self.transaction.wait(NewPending {
+            message: &parsed.message,
+            envelope: &text,
+            origin: envelope.origin.as_str(),
+            waits_on: &key,
+            deadline: self.now.plus_micros(micros),
+            rejection: otherwise,
+            reception_time: envelope.reception_time,
+        })?;
+        self.consequences.stopped_waiting.extend(before);
+        self.consequences.started_waiting.push(key);
+        if let Some(hash) = on.fetchable() {
+            self.consequences.after.push(AfterCommit::Fetch(hash.clone()));
+        }
+        if envelope.waiting.is_none() && envelope.origin.is_published_here() {
+            self.consequences.after.push(AfterCommit::Publish(parsed.message.clone()));
+        }
+        Ok(Outcome::Pending)
+    }
+
+    fn refuse(
+        &mut self,
+        parsed: &ParsedMessage,
+        rejection: Rejection,
+        envelope: &Envelope,
+    ) -> Result<Outcome, StoreError> {
+        let hash = &parsed.message.item_hash;
+        let others_wait = self.leave_waiting(envelope, hash)?;
+        if others_wait {
+            // Another copy may still succeed: the hash stays pending.
+            return Ok(Outcome::Rejected(rejection));
+        }
+        if self.transaction.status(hash)? == Some(MessageStatus::Pending) && envelope.waiting.is_none() {
+            // An invalid copy never disturbs one that waits.
+            return Ok(Outcome::Rejected(rejection));
+        }
+        let text = serde_json::to_string(&parsed.message.to_wire()).unwrap_or_default();
+        let _recorded = self.transaction.reject(hash, &text, &rejection, envelope.reception_time)?;
+        Ok(Outcome::Rejected(rejection))
+    }
+
+    /// Drops the waiting row that this was another try of; true if other copies of the hash still wait.
+    fn leave_waiting(&mut self, envelope: &Envelope, hash: &ItemHash) -> Result<bool, StoreError> {
+        let Some(id) = envelope.waiting else { return Ok(false) };
+        if let Some(key) = self.transaction.waiting_key(id)? {
+            self.consequences.stopped_waiting.push(key);
+        }
+        self.transaction.drop_pending(id, hash)
+    }
+
+    fn forget_keys_of(&mut self, hash: &ItemHash) -> Result<(), StoreError> {
+        if self.waited_on.is_empty() && self.consequences.started_waiting.is_empty() {
+            return Ok(());
+        }
+        let keys = self.transaction.waiting_keys(hash)?;
+        self.consequences.stopped_waiting.extend(keys);
+        Ok(())
+    }
+
+    /// Tries every message again that waits on `key`.
+    fn wake(&mut self, key: &str) -> Result<(), StoreError> {
+        if !self.waited_on.contains_key(key)
+            && !self.consequences.started_waiting.iter().any(|started| started == key)
+        {
+            return Ok(());
+        }
+        for row in self.transaction.waiting_on(key)? {
+            self.consequences.woken.extend(resubmission(row));
+        }
+        Ok(())
+    }
+
+    /// Rejects what waited longer than the network's patience.
+    fn expire(&mut self) -> Result<(), StoreError> {
+        for row in self.transaction.impatient(self.now, WAITING_PAGE)? {
+            let others_wait = self.transaction.drop_pending(row.id, &row.item_hash)?;
+            self.consequences.stopped_waiting.push(row.waits_on.clone());
+            if others_wait {
+                continue;
+            }
+            self.transaction.reject(&row.item_hash, &row.envelope, &row.rejection, self.now)?;
+            if let Some(message) = parse_row(&row).map(|parsed| parsed.message) {
+                self.consequences.settled.push(Settled {
+                    message,
+                    outcome: Outcome::Rejected(row.rejection),
+                    envelope: None,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_row(row: &PendingMessage) -> Option<ParsedMessage> {
+    match ParsedMessage::from_json(row.envelope.as_bytes()) {
+        Ok(parsed) => Some(parsed),
+        Err(error) => {
+            tracing::error!(item_hash = %row.item_hash, %error, "a waiting message can't be read back");
+            None
+        }
+    }
+}
+
+fn resubmission(row: PendingMessage) -> Option<Submission> {
+    let parsed = parse_row(&row)?;
+    Some(Submission {
+        parsed,
+        origin: Origin::from_word(&row.origin).unwrap_or(Origin::CatchUp),
+        reception_time: row.reception_time,
+        waiting: Some(row.id),
+        ticket: None,
+        reply: None,
+        permit: None,
+    })
+}
