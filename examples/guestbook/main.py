@@ -3,7 +3,7 @@
     GET  /              the page
     POST /              a visitor's entry (a form); answers with a redirect to the page
     GET  /entries.json  the entries, for programs
-    GET  /health        whether the guestbook is set up
+    GET  /health        whether the guestbook is set up; which process answers, and how many requests it has answered
 
 It has no database and no disk: entries are POST messages of the guestbook's own account, so they
 outlive the micro-VM and are the same wherever the program runs. Variables: GUESTBOOK_KEY (the
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import html
+import itertools
 import json
 import os
 import string
 import urllib.parse
+import uuid
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +30,9 @@ from wallet import Account
 MAX_NAME = 60
 MAX_TEXT = 500
 MAX_BODY = 8 * 1024
+# by these a visitor can tell whether the process was started again
+PROCESS = uuid.uuid4().hex
+REQUESTS = itertools.count(1)
 PAGE = string.Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
 
@@ -56,9 +61,10 @@ async def app(scope, receive, send) -> None:
         return await lifespan(receive, send)
     if scope["type"] != "http":
         return
+    number = next(REQUESTS)
     method, path = scope["method"], "/" + scope.get("path", "/").strip("/")
     try:
-        answer = await route(method, path, receive)
+        answer = await route(method, path, receive, number)
     except SetUpError as error:
         answer = page(503, problem=f"This guestbook is not set up: {error}.")
     except NetworkError as error:
@@ -78,9 +84,11 @@ async def lifespan(receive, send) -> None:
             return
 
 
-async def route(method: str, path: str, receive):
+async def route(method: str, path: str, receive, number: int):
     if path == "/health":
-        return as_json(200, {"ready": True, "address": guestbook().account.address})
+        return as_json(
+            200, {"ready": True, "address": guestbook().account.address, "process": PROCESS, "requests": number}
+        )
     if path == "/entries.json" and method in ("GET", "HEAD"):
         entries = await asyncio.to_thread(guestbook().entries)
         return as_json(200, [asdict(entry) for entry in entries])

@@ -55,6 +55,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("aleph-did", Layer::App),
     ("aleph-guest", Layer::Binary),
     ("aleph-cli", Layer::Binary),
+    ("aleph-demo", Layer::Binary),
     ("alephd", Layer::Binary),
     ("bench", Layer::Binary),
     ("xtask", Layer::Binary),

@@ -4,6 +4,7 @@
 //! do the same. Nothing important lives in a shell script.
 
 mod checks;
+mod demo;
 mod layers;
 mod places;
 mod process;
@@ -24,6 +25,7 @@ USAGE
 
 TASKS
     help        this page
+    demo        a private network, a message and a program on their whole way
     setup       check, and install where missing, what the other tasks need
     test        every check and every test, as CI runs them
     layers      check which crate may depend on which
@@ -31,6 +33,7 @@ TASKS
     fmt         format the sources
 
 OPTIONS
+    demo --exit           end when the story is told, with a code
     test --only <step>    run one step (the summary lists the names)
     test --skip <step>    leave a step out; may be repeated
 
@@ -67,6 +70,7 @@ fn run(screen: &Screen, args: &[String]) -> Result<ExitCode> {
             setup::run(screen, setup::Purpose::Everything)?;
             Ok(ExitCode::SUCCESS)
         }
+        "demo" => demo::run(screen, rest),
         "test" => suite::run(screen, suite::Selection::parse(rest)?),
         "lint" => {
             no_options(task, rest)?;

@@ -45,7 +45,6 @@ const NEEDS: &[Need] = &[
     Need { what: "squashfs images", package: "squashfs-tools", is_there: || has("mksquashfs") },
     Need { what: "initial RAM disks", package: "cpio", is_there: || has("cpio") },
     Need { what: "compression of images", package: "zstd", is_there: || has("zstd") },
-    Need { what: "guest systems", package: "debootstrap", is_there: || has("debootstrap") },
     Need { what: "Python", package: "python3", is_there: || has("python3") },
     Need { what: "Python environments", package: "python3-venv", is_there: has_python_environments },
 ];

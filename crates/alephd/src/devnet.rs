@@ -15,8 +15,10 @@ mod ports;
 mod publish;
 mod report;
 
+use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aleph_vm::RuntimeManifest;
@@ -66,14 +68,21 @@ pub(crate) struct DevnetArgs {
     /// What the nodes log, as for --log
     #[arg(long, value_name = "LEVELS", default_value = "info")]
     node_log: String,
+    /// Stay after COMMAND has ended, until Ctrl-C
+    #[arg(long, requires = "command")]
+    stay: bool,
+    /// Run this when the network answers, and end with its code. The variable ALEPH_DEVNET names
+    /// the file that describes the network
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
-/// Runs the network until `stop` is cancelled.
+/// Runs the network until `stop` is cancelled or the given command ends; with the code to end with.
 ///
 /// # Errors
 /// When a port is taken, the state is in use or damaged, or a node does not start; the error says
 /// what to do.
-pub(crate) async fn run(args: DevnetArgs, stop: CancellationToken) -> Result<()> {
+pub(crate) async fn run(args: DevnetArgs, stop: CancellationToken) -> Result<ExitCode> {
     let temporary = if args.ephemeral {
         Some(tempfile::Builder::new().prefix("alephd-devnet-").tempdir()?)
     } else {
@@ -100,15 +109,29 @@ pub(crate) async fn run(args: DevnetArgs, stop: CancellationToken) -> Result<()>
     }
     let outcome = tokio::select! {
         outcome = network.serve(&args, &plan, store_messages, description) => outcome,
-        () = stop.cancelled() => Ok(()),
+        () = stop.cancelled() => Ok(ExitCode::SUCCESS),
     };
     network.stop().await;
     nodes::stop_machines(&plan).await;
-    if !args.json {
+    if !args.json && args.command.is_empty() {
         println!("stopped");
     }
     drop(temporary);
     outcome
+}
+
+/// Runs a command that knows the network by `ALEPH_DEVNET`; with its code.
+async fn run_command(command: &[OsString], description: &Path) -> Result<u8> {
+    let (program, args) = command.split_first().context("no command")?;
+    let status = tokio::process::Command::new(program)
+        .args(args)
+        .env("ALEPH_DEVNET", description)
+        .kill_on_drop(true)
+        .status()
+        .await
+        .with_context(|| format!("can't start {}", program.to_string_lossy()))?;
+    // a command that was ended by a signal has no code
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// Two networks in one folder would destroy each other's state.
@@ -219,7 +242,7 @@ impl Network {
         plan: &Plan,
         runtimes: Option<publish::Runtimes>,
         mut description: Description,
-    ) -> Result<()> {
+    ) -> Result<ExitCode> {
         let mut states: Vec<(String, watch::Receiver<State>)> = self
             .groups()
             .into_iter()
@@ -234,22 +257,45 @@ impl Network {
         let path = plan.root.join("devnet.json");
         self.note_pids(&mut description);
         description.write(&path)?;
-        if args.json {
+        if !args.command.is_empty() {
+            let command = run_command(&args.command, &path);
+            tokio::select! {
+                code = command => match code? {
+                    0 if args.stay => println!("\nCtrl-C stops everything"),
+                    code => return Ok(ExitCode::from(code)),
+                },
+                error = self.keep_description(&mut states, &mut description, &path) => return Err(error),
+            }
+        } else if args.json {
             println!("{}", serde_json::to_string(&description)?);
         } else {
             print!("{}", description.page());
             println!("\nready; Ctrl-C stops everything");
         }
+        Err(self.keep_description(&mut states, &mut description, &path).await)
+    }
+
+    /// Writes the description anew whenever a node was started again. Returns when one was given up.
+    async fn keep_description(
+        &self,
+        states: &mut [(String, watch::Receiver<State>)],
+        description: &mut Description,
+        path: &Path,
+    ) -> anyhow::Error {
         loop {
             let changes = states.iter_mut().map(|(_, state)| Box::pin(state.changed()));
-            select_all(changes).await.0.context("a node is no longer watched")?;
-            for (name, state) in &states {
+            if select_all(changes).await.0.is_err() {
+                return anyhow::anyhow!("a node is no longer watched");
+            }
+            for (name, state) in &*states {
                 if let State::GivenUp(why) = &*state.borrow() {
-                    bail!("{name} can't be kept running: {why}");
+                    return anyhow::anyhow!("{name} can't be kept running: {why}");
                 }
             }
-            self.note_pids(&mut description);
-            description.write(&path)?;
+            self.note_pids(description);
+            if let Err(error) = description.write(path) {
+                return error;
+            }
         }
     }
 

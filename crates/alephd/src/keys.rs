@@ -1,4 +1,4 @@
-//! Secret keys in files, as the official clients keep them: 32 raw bytes. Hexadecimal text is read too.
+//! Secret keys in files: 64 hexadecimal digits. The official clients' form, 32 raw bytes, is read too.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -69,7 +69,6 @@ pub(crate) fn load(path: &Path) -> Result<Account> {
 /// When the file exists, or can't be written.
 pub(crate) fn generate(path: &Path) -> Result<Account> {
     let account = Account::generate()?;
-    let secret = hex::decode(account.secret_hex())?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
     }
@@ -79,7 +78,7 @@ pub(crate) fn generate(path: &Path) -> Result<Account> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("can't write a new key to {}", path.display()))?;
-    file.write_all(&secret)
+    writeln!(file, "{}", account.secret_hex())
         .and_then(|()| file.sync_all())
         .with_context(|| format!("can't write {}", path.display()))?;
     Ok(account)
@@ -102,11 +101,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep/a.key");
         let made = load_or_generate(&path).expect("made");
-        assert_eq!(std::fs::read(&path).expect("read").len(), 32);
+        assert_eq!(std::fs::read(&path).expect("read").len(), 65);
         assert_eq!(load_or_generate(&path).expect("read").address(), made.address());
         assert!(generate(&path).is_err(), "a key is never overwritten");
         let text = folder.path().join("b.key");
         std::fs::write(&text, format!("0x{}\n", made.secret_hex())).expect("written");
+        assert_eq!(load(&text).expect("read").address(), made.address());
+        std::fs::write(&text, hex::decode(made.secret_hex()).expect("digits")).expect("written");
         assert_eq!(load(&text).expect("read").address(), made.address());
         std::fs::write(&text, "none").expect("written");
         assert!(load(&text).expect_err("no key").to_string().contains("holds no key"));

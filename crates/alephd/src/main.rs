@@ -39,7 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("alephd: {error:#}");
             ExitCode::FAILURE
@@ -47,13 +47,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
     log::start(&cli.log, cli.log_format)?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider was installed twice"))?;
     match cli.command {
-        Command::Keys(command) => command.run(),
+        Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Devnet(args) => block_on(async {
             let stop = shutdown::on_signals()?;
             devnet::run(args, stop).await
@@ -61,7 +61,7 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

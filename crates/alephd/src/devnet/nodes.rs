@@ -79,26 +79,35 @@ fn say(messages: &mut Vec<Entry>, mut entry: Entry, now: f64) {
 }
 
 fn core_config(plan: &Plan, node: &Core) -> Result<Table> {
-    let peers: Vec<Value> = plan
-        .core
-        .iter()
-        .filter(|other| other.hash != node.hash)
-        .map(|other| {
-            let mut peer = Table::new();
-            peer.insert("address".into(), other.multiaddress().into());
-            peer.insert("http".into(), other.url().into());
-            Value::Table(peer)
-        })
-        .collect();
+    let others = || plan.core.iter().filter(|other| other.hash != node.hash);
+    let peers: Vec<Value> = others().map(|other| Value::from(other.multiaddress())).collect();
+    let http_peers: Vec<Value> = others().map(|other| Value::from(other.url())).collect();
     let mut config = Table::new();
-    config.insert("listen".into(), format!("127.0.0.1:{}", node.http).into());
-    config.insert("state_dir".into(), text(&node.folder.join("data"))?);
-    config.insert("genesis".into(), text(&plan.root.join("genesis.json"))?);
-    config.insert("node_hash".into(), node.hash.to_string().into());
-    config.insert("operator_key".into(), text(&node.owner.key_file)?);
-    config.insert("p2p_listen".into(), node.multiaddress().into());
-    config.insert("peers".into(), Value::Array(peers));
+    config.insert("storage".into(), table([("data_dir", text(&node.folder.join("data"))?)]));
+    let listen = format!("127.0.0.1:{}", node.http);
+    config.insert("http".into(), table([("listen", listen.into()), ("public_url", node.url().into())]));
+    let p2p = table([
+        ("listen", node.multiaddress().into()),
+        ("peers", Value::Array(peers)),
+        // made in no time; an RSA key would take most of the first start
+        ("key_type", "ed25519".into()),
+    ]);
+    config.insert("p2p".into(), p2p);
+    let network = table([
+        ("private", true.into()),
+        ("genesis", text(&plan.root.join("genesis.json"))?),
+        ("http_peers", Value::Array(http_peers)),
+        ("corechannel_address", genesis::NODES_PUBLISHER.into()),
+    ]);
+    config.insert("network".into(), network);
+    let placement =
+        table([("node_hash", node.hash.to_string().into()), ("key_file", text(&node.owner.key_file)?)]);
+    config.insert("placement".into(), placement);
     Ok(config)
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn compute_config(plan: &Plan, node: &Compute, manifest: Option<&RuntimeManifest>) -> Result<Table> {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use aleph_sdk::Account;
-use aleph_types::{Address, Chain, ItemHash};
+use aleph_types::{Address, ItemHash};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
@@ -174,9 +174,6 @@ fn times(path: &Path, now: f64) -> Result<Times> {
         .with_context(|| format!("can't write {}", path.display()))?;
     Ok(times)
 }
-
-/// The chain that the network's accounts sign for.
-pub(crate) const CHAIN: Chain = Chain::Eth;
 
 #[cfg(test)]
 mod tests {

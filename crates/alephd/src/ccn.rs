@@ -1,0 +1,60 @@
+//! `alephd ccn`: a core channel node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Sources;
+use crate::shutdown;
+
+/// Run a core node
+#[derive(Debug, Args)]
+pub(crate) struct CcnArgs {
+    /// The configuration, TOML; every key has a default and can be set by ALEPHD_CCN__<TABLE>__<KEY>
+    #[arg(long, short, value_name = "FILE", env = "ALEPHD_CCN_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where data is kept (storage.data_dir)
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the API is served (http.listen)
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    stop_at_end_of_input: bool,
+}
+
+impl CcnArgs {
+    fn config(&self) -> Result<aleph_ccn::Config> {
+        let data_dir = self.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
+        let config = Sources::new("CCN", self.config.as_deref())
+            .flag("storage.data_dir", data_dir)
+            .flag("http.listen", self.listen.map(|address| address.to_string()))
+            .load()?;
+        Ok(config)
+    }
+
+    /// The configuration as all its sources make it, as TOML.
+    ///
+    /// # Errors
+    /// When it can't be used.
+    pub(crate) fn check(&self) -> Result<String> {
+        toml::to_string_pretty(&self.config()?).context("the configuration can't be shown")
+    }
+}
+
+/// Runs the node until `stop` is cancelled.
+///
+/// # Errors
+/// When the configuration can't be used, or the node can't start or go on.
+pub(crate) async fn run(args: CcnArgs, stop: CancellationToken) -> Result<()> {
+    let config = args.config()?;
+    if args.stop_at_end_of_input {
+        shutdown::on_end_of_input(&stop);
+    }
+    aleph_ccn::run(config, stop).await?;
+    Ok(())
+}
