@@ -37,10 +37,13 @@ pub struct BlobWriter {
 enum Stage {
     Idle(Box<Sink>),
     /// A block is being hashed and written.
-    Busy(JoinHandle<Result<(Box<Sink>, Vec<u8>), BlobError>>),
+    Busy(JoinHandle<Block>),
     /// A write failed or was cut; the temporary file is gone already.
     Failed,
 }
+
+/// A block that was taken: the sink, and the block's memory for the next one.
+type Block = Result<(Box<Sink>, Vec<u8>), BlobError>;
 
 /// The hash so far and the temporary file, once there is one.
 struct Sink {
@@ -122,7 +125,7 @@ impl BlobWriter {
     }
 
     /// Waits for the block that is under way; gives its memory back, emptied.
-    async fn settle(&mut self) -> Result<(Box<Sink>, Vec<u8>), BlobError> {
+    async fn settle(&mut self) -> Block {
         if let Stage::Busy(job) = &mut self.stage {
             let done = job.await.unwrap_or(Err(BlobError::Interrupted));
             self.stage = Stage::Failed;

@@ -21,7 +21,7 @@
 //! let key = NodeKey::load_or_generate("node-secret.pkcs8.der".as_ref(), KeyType::Ed25519)?;
 //! let config = NetworkConfig { listen: vec!["/ip4/127.0.0.1/tcp/4025".parse()?], ..Default::default() };
 //! let (network, mut events) = Network::start(config, key).await?;
-//! network.publish_message(br#"{"item_hash":"…"}"#.as_slice()).await?;
+//! network.publish_message(r#"{"item_hash":"…"}"#).await?;
 //! while let Some(event) = events.recv().await {
 //!     if let Event::Message(received) = event {
 //!         for text in aleph_p2p::decode_payload(&received.data) {

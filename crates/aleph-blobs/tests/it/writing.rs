@@ -148,7 +148,7 @@ impl Verifier for FirstBytes {
 
     fn finish(self: Box<Self>) -> ItemHash {
         let text = if self.0 == b"tree" { CID.to_owned() } else { CID.replace("Y8", "Y9") };
-        ItemHash::parse(&text).unwrap()
+        ItemHash::parse(&text).expect("a CID")
     }
 }
 

@@ -1,6 +1,8 @@
 //! Gossipsub with the network's settings, and a cure for the restart hazard.
 
+use std::collections::{HashMap, VecDeque};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -10,20 +12,34 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 
 use crate::{Topics, defaults, gossip_id};
 
-/// Gossipsub that tells its subscriptions on every connection, not only on a peer's first.
+/// A connection is dead when its peer greets again on one that is younger by this much. Nodes that
+/// dial each other at the same time are closer than that.
+const OUTLIVED: Duration = Duration::from_secs(5);
+
+/// Gossipsub that tells its subscriptions on every connection, not only on a peer's first, and
+/// gives up connections that their peer has forgotten.
 ///
 /// A peer that restarted while this node still holds its old connection would otherwise never
-/// learn them, and would not publish to this node (`spec: p2p.md §4`, restart hazard). The list is
-/// some dozen bytes, and repeating it changes nothing for a peer that knows it.
+/// learn the subscriptions, would not publish to this node, and would miss what is written to the
+/// old connection (`spec: p2p.md §4`, restart hazard). The list is some dozen bytes, and repeating
+/// it changes nothing for a peer that knows it.
+///
+/// A peer greets with its subscriptions when it believes that it has no other connection: a
+/// reference node on the first one only, a node of ours dials only when it has none. So a greeting
+/// on a younger connection says that the older ones are dead.
 pub(crate) struct Gossip {
     inner: gossipsub::Behaviour,
+    connections: HashMap<PeerId, Vec<(ConnectionId, Instant)>>,
+    /// Where the inner behaviour's next events come from: it is polled dry after each input.
+    heard_on: Option<ConnectionId>,
+    outlived: VecDeque<(PeerId, ConnectionId)>,
     pub(crate) messages: TopicHash,
     pub(crate) alive: TopicHash,
 }
@@ -48,7 +64,23 @@ impl Gossip {
         for topic in [&messages, &alive] {
             inner.subscribe(topic).map_err(|error| error.to_string())?;
         }
-        Ok(Self { inner, messages: messages.hash(), alive: alive.hash() })
+        Ok(Self {
+            inner,
+            connections: HashMap::new(),
+            heard_on: None,
+            outlived: VecDeque::new(),
+            messages: messages.hash(),
+            alive: alive.hash(),
+        })
+    }
+
+    /// The peer greeted on the connection that was heard last.
+    fn greeted(&mut self, peer: PeerId) {
+        let Some(connections) = self.connections.get(&peer) else { return };
+        let greeted = connections.iter().find(|(connection, _)| Some(*connection) == self.heard_on);
+        let Some((_, since)) = greeted else { return };
+        let dead = connections.iter().filter(|(_, other)| *other + OUTLIVED <= *since);
+        self.outlived.extend(dead.map(|(connection, _)| (peer, *connection)));
     }
 
     pub(crate) fn publish(
@@ -118,6 +150,8 @@ impl NetworkBehaviour for Gossip {
         match event {
             // Gossipsub greets a peer when no other connection stands.
             FromSwarm::ConnectionEstablished(event) => {
+                let opened = (event.connection_id, Instant::now());
+                self.connections.entry(event.peer_id).or_default().push(opened);
                 self.inner.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
                     other_established: 0,
                     ..event
@@ -148,10 +182,19 @@ impl NetworkBehaviour for Gossip {
         connection: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
+        self.heard_on = Some(connection);
         self.inner.on_connection_handler_event(peer, connection, event);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.inner.poll(cx)
+        if let Some((peer_id, connection)) = self.outlived.pop_front() {
+            let connection = CloseConnection::One(connection);
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
+        }
+        let polled = self.inner.poll(cx);
+        if let Poll::Ready(ToSwarm::GenerateEvent(gossipsub::Event::Subscribed { peer_id, .. })) = &polled {
+            self.greeted(*peer_id);
+        }
+        polled
     }
 }
