@@ -132,7 +132,7 @@ mod tests {
     fn times_are_cut_to_milliseconds() {
         let shown = |seconds| milliseconds(Timestamp::from_secs_f64(seconds).unwrap());
         assert_eq!(shown(1_663_944_079.029), "2022-09-23T14:41:19.029Z");
-        assert_eq!(shown(1_663_944_079.0299), "2022-09-23T14:41:19.029Z");
+        assert_eq!(shown(1_663_944_079.029_9), "2022-09-23T14:41:19.029Z");
         assert_eq!(shown(1_663_944_079.0), "2022-09-23T14:41:19.000Z");
     }
 }
