@@ -1,0 +1,270 @@
+//! Everything that the parts of a compute node share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aleph_blobs::BlobStore;
+use aleph_types::ItemHash;
+use aleph_vm::{
+    Acceleration, ApiUpstream, BootImages, EndedVm, HypervisorSettings, RuntimeManifest, Supervisor,
+    SupervisorCommand, TemplateStore, VmId,
+};
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Error;
+use crate::admission::{Admission, Capacity};
+use crate::allocation::Allocations;
+use crate::auth::replay::ReplayGuard;
+use crate::config::{Config, HypervisorChoice, ImageSource};
+use crate::defaults::{MAX_STARTS, TEMPLATE_BYTES};
+use crate::execution::handle::Command;
+use crate::execution::machine::{Event, State};
+use crate::execution::plan::HostRules;
+use crate::executions::Executions;
+use crate::failure::Failure;
+use crate::host::HostFacts;
+use crate::http::guest::GuestClient;
+use crate::network::core_nodes::CoreNodes;
+use crate::network::files::Files;
+use crate::network::messages::Messages;
+use crate::network::signers::Signers;
+
+/// A compute node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) core_nodes: Arc<CoreNodes>,
+    pub(crate) messages: Arc<Messages>,
+    pub(crate) files: Arc<Files>,
+    pub(crate) signers: Signers,
+    pub(crate) replay: ReplayGuard,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) executions: Executions,
+    pub(crate) allocations: Allocations,
+    /// VMs that start at once.
+    pub(crate) starts: Semaphore,
+    /// Requests inside programs at once.
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) guests: GuestClient,
+    pub(crate) supervisor_command: SupervisorCommand,
+    boot: OnceCell<BootImages>,
+    /// Folders of VMs that ended while no process of this node watched.
+    ended: Mutex<HashMap<VmId, EndedVm>>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    draining: AtomicBool,
+}
+
+impl Node {
+    /// Opens the folders and prepares everything that needs no network.
+    pub(crate) fn open(config: Config, shutdown: CancellationToken) -> Result<Arc<Self>, Error> {
+        config.check()?;
+        let folder = |path: PathBuf| match std::fs::create_dir_all(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(Error::Folder { path, source }),
+        };
+        for name in ["vms", "programs", "volumes"] {
+            folder(config.state_dir.join(name))?;
+        }
+        let cache = folder(config.cache_dir())?;
+        let store = BlobStore::open(cache.join("files"))?;
+        let core_nodes = Arc::new(CoreNodes::new(&config.core_nodes).map_err(Error::HttpClient)?);
+        let stall = Duration::from_secs(config.limits.download_stall_seconds);
+        let files = Arc::new(Files::new(store, Arc::clone(&core_nodes), stall));
+        let messages = Arc::new(Messages::new(Arc::clone(&core_nodes), Arc::clone(&files)));
+        let host = HostFacts::read(&config.state_dir);
+        let capacity = Capacity::of(&config.limits, host.memory_total, host.cores);
+        tracing::info!(memory_mib = capacity.memory_mib, vcpus = capacity.vcpus, vms = capacity.vms, "capacity for programs");
+        if capacity.memory_mib == 0 {
+            tracing::warn!(
+                "no memory is left for programs: lower limits.host_memory_reserved_mib or set limits.program_memory_mib"
+            );
+        }
+        let supervisor_command = match config.vm.supervisor_command.split_first() {
+            Some((program, args)) => SupervisorCommand { program: program.into(), args: args.to_vec() },
+            None => SupervisorCommand::current_exe(&["supervise-vm"])?,
+        };
+        Ok(Arc::new(Self {
+            signers: Signers::new(&config, Arc::clone(&messages)),
+            allocations: Allocations::load(&config.state_dir)?,
+            executions: Executions::new(config.limits.max_executions),
+            requests: Arc::new(Semaphore::new(config.limits.max_requests)),
+            replay: ReplayGuard::default(),
+            admission: Admission::new(capacity),
+            starts: Semaphore::new(MAX_STARTS),
+            guests: GuestClient::default(),
+            boot: OnceCell::new(),
+            ended: Mutex::default(),
+            tasks: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            config,
+            core_nodes,
+            messages,
+            files,
+            supervisor_command,
+            shutdown,
+        }))
+    }
+
+    /// Where the folders of VMs are.
+    pub(crate) fn vms_dir(&self) -> PathBuf {
+        self.config.state_dir.join("vms")
+    }
+
+    /// Where the records of programs are.
+    pub(crate) fn programs_dir(&self) -> PathBuf {
+        self.config.state_dir.join("programs")
+    }
+
+    /// Whether the node stops and takes no more requests for programs.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// No more requests for programs.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// What this host adds to the plan of every program.
+    pub(crate) fn host_rules(&self, boot: BootImages) -> HostRules {
+        HostRules {
+            boot,
+            hypervisor: HypervisorSettings {
+                acceleration: match self.config.vm.hypervisor {
+                    HypervisorChoice::Auto => Acceleration::Auto,
+                    HypervisorChoice::Kvm => Acceleration::Kvm,
+                    HypervisorChoice::Tcg => Acceleration::Tcg,
+                },
+                ..HypervisorSettings::default()
+            },
+            templates: self.uses_templates().then(|| TemplateStore {
+                dir: self.config.cache_dir().join("templates"),
+                max_bytes: TEMPLATE_BYTES,
+            }),
+            volumes_dir: self.config.state_dir.join("volumes"),
+            api: self.api_upstream(),
+            init_timeout: Duration::from_secs(self.config.limits.init_timeout_seconds),
+        }
+    }
+
+    /// Whether VMs start from templates where that is possible.
+    pub(crate) fn uses_templates(&self) -> bool {
+        self.config.vm.templates != Some(false)
+    }
+
+    /// The core node that guests' calls go to. Guests' calls are passed on as they are, so only a core
+    /// node without TLS can be named; a node beside its core node has one.
+    fn api_upstream(&self) -> Option<ApiUpstream> {
+        let order = self.core_nodes.preferred().into_iter();
+        let configured = self.config.core_nodes.iter().filter_map(|url| reqwest::Url::parse(url).ok());
+        let url = order.cloned().chain(configured).find(|url| url.scheme() == "http")?;
+        Some(ApiUpstream { host: url.host_str()?.to_owned(), port: url.port_or_known_default()? })
+    }
+
+    /// Kernel and initramfs: as configured, else those that `runtimes/build` made.
+    pub(crate) async fn boot_images(&self) -> Result<BootImages, Failure> {
+        let images = self.boot.get_or_try_init(|| async {
+            let vm = &self.config.vm;
+            let (Some(kernel), Some(initramfs)) = (&vm.kernel, &vm.initramfs) else {
+                let manifest = RuntimeManifest::load(&RuntimeManifest::default_path()).map_err(|error| {
+                    Failure::Initialisation(format!(
+                        "this node has no guest kernel: {error}; or set vm.kernel and vm.initramfs"
+                    ))
+                })?;
+                return Ok(BootImages { kernel: manifest.kernel.path, initramfs: manifest.initramfs.path });
+            };
+            Ok(BootImages { kernel: self.image(kernel).await?, initramfs: self.image(initramfs).await? })
+        });
+        images.await.cloned()
+    }
+
+    async fn image(&self, source: &ImageSource) -> Result<PathBuf, Failure> {
+        match source {
+            ImageSource::File(path) => Ok(path.clone()),
+            ImageSource::Store(hash) => {
+                let stored = self.messages.file_of("guest image", hash, false).await?;
+                let file = self.files.get(&stored.file, self.config.limits.image_bytes).await;
+                file.map(|file| file.path).map_err(|error| Failure::FileUnavailable {
+                    what: "guest image",
+                    reference: hash.to_string(),
+                    cause: error.to_string(),
+                })
+            }
+        }
+    }
+
+    /// Remembers that a VM has ended; its folder, with its log, stays until the next start.
+    pub(crate) fn remember_ended(&self, supervisor: &Supervisor) {
+        let id = supervisor.id().clone();
+        let ended = EndedVm { id: id.clone(), dir: supervisor.dir().to_owned(), plan: None, last: None };
+        self.ended.lock().insert(id, ended);
+    }
+
+    /// Removes the folder of the VM `id` if it is known to have ended, so that it can be started again.
+    /// The folder of a VM that merely does not answer stays.
+    pub(crate) async fn forget_ended(&self, id: &VmId) {
+        let ended = self.ended.lock().remove(id);
+        if let Some(ended) = ended {
+            let forgotten = tokio::task::spawn_blocking(move || Supervisor::forget(&ended)).await;
+            if let Ok(Err(error)) = forgotten {
+                tracing::warn!(%id, %error, "the folder of an ended vm can't be removed");
+            }
+        }
+    }
+
+    /// Removes a program that is no more: its VM, its allocation, its volumes.
+    pub(crate) async fn remove_program(&self, hash: &ItemHash) {
+        if let Err(error) = self.allocations.forget(hash).await {
+            tracing::error!(%hash, %error, "the allocation of a removed program can't be taken out");
+        }
+        if let Some(execution) = self.executions.get(hash) {
+            execution.tell(Command::Event(Event::RemoveAsked));
+            execution.wait_until(|view| view.state == State::Gone).await;
+        }
+        if let Err(error) = self.delete_volumes(hash).await {
+            tracing::error!(%hash, %error, "the volumes of a removed program can't be deleted");
+        }
+    }
+
+    /// Deletes the persistent volumes of a program that does not run.
+    pub(crate) async fn delete_volumes(&self, hash: &ItemHash) -> std::io::Result<()> {
+        match tokio::fs::remove_dir_all(self.config.state_dir.join("volumes").join(hash.as_str())).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds the VMs that earlier processes of this node started. Nothing is stopped or restarted.
+    pub(crate) async fn adopt(self: &Arc<Self>) -> Result<usize, Error> {
+        let found = Supervisor::adopt_all(&self.vms_dir()).await?;
+        let mut adopted = 0;
+        for (supervisor, plan) in found.running {
+            let Ok(hash) = ItemHash::parse(supervisor.id().as_str()) else {
+                tracing::warn!(id = %supervisor.id(), "a vm of unknown origin runs; leaving it alone");
+                continue;
+            };
+            let status = supervisor.status().await.ok().map(Box::new);
+            match self.executions.get_or_start(self, &hash) {
+                Ok(execution) => {
+                    tracing::info!(%hash, http = %supervisor.http_addr(), "vm taken over");
+                    execution.tell(Command::Adopt { supervisor, plan: Box::new(plan), status });
+                    adopted += 1;
+                }
+                Err(failure) => tracing::warn!(%hash, %failure, "a running vm can't be listed"),
+            }
+        }
+        let mut ended = self.ended.lock();
+        for vm in found.ended {
+            tracing::info!(id = %vm.id, "a vm ended while the node was away");
+            ended.insert(vm.id.clone(), vm);
+        }
+        Ok(adopted)
+    }
+}
