@@ -26,6 +26,8 @@ impl RootfsVolume {
         });
         let persistence = object.required_word("persistence", "persistence");
         let size_mib = object.required_strict_integer("size_mib", 1, DISK_MIB);
+        // Without effect, but the schema names it.
+        object.optional_strings("forgotten_by", usize::MAX, usize::MAX);
         Some(Self { parent: parent?, persistence: persistence?, size_mib: size_mib? })
     }
 }

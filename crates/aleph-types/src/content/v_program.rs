@@ -99,7 +99,7 @@ impl VProgramContent {
         }
         let base = ExecutableBase::read(&mut object);
         let internet = object.required_child("environment").and_then(|mut child| {
-            let internet = child.required_flag("internet");
+            let internet = child.defaulted_flag("internet", false);
             child.refuse_extra();
             object.absorb(child, internet)
         });

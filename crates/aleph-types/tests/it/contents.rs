@@ -105,3 +105,33 @@ fn a_program_is_coerced_and_names_its_files() {
         .collect();
     assert_eq!(kinds, [false, true, false, false, false]);
 }
+
+#[test]
+fn details_that_no_recording_shows() {
+    use aleph_types::MessageType::{Instance, VProgram};
+    let hash = "a".repeat(64);
+    let instance = serde_json::json!({
+        "address": "0xA", "time": 1, "allow_amend": false, "resources": {},
+        "environment": {"hypervisor": "qemu", "trusted_execution": {"mode": "sev"}},
+        "rootfs": {"parent": {"ref": hash}, "persistence": "host", "size_mib": 1},
+    });
+    let with = |pointer: &str, key: &str, value: Value| {
+        let mut document = instance.clone();
+        document.pointer_mut(pointer).unwrap()[key] = value;
+        Content::parse_value(Instance, document).is_ok()
+    };
+    assert!(with("/environment/trusted_execution", "measurements", Value::Null));
+    assert!(!with("/environment/trusted_execution", "measurements", serde_json::json!([])));
+    assert!(with("/rootfs", "forgotten_by", serde_json::json!(["x"])));
+    assert!(!with("/rootfs", "forgotten_by", serde_json::json!([1])));
+
+    let v_program = serde_json::json!({
+        "address": "0xA", "time": 1, "allow_amend": false, "payment": {"type": "credit", "extra": 1},
+        "environment": {}, "resources": {"extra": 1}, "runtime": {"ref": hash},
+        "workload": {"ref": hash, "hash_tree": hash, "roothash": hash},
+        "verification": {"backend": "sev_snp", "measurements": [
+            {"platform": "sev_snp", "registers": {"launch": "ab".repeat(48)}},
+        ]},
+    });
+    assert!(Content::parse_value(VProgram, v_program).is_ok());
+}

@@ -148,6 +148,7 @@ impl TrustedExecution {
         if !object.is_clean() {
             return None;
         }
+        let sends_measurements = measurements.is_some();
         let trusted = Self {
             mode,
             firmware,
@@ -158,16 +159,17 @@ impl TrustedExecution {
             gpu,
         };
         match trusted.platform() {
-            None => trusted.check_legacy(object),
+            None => trusted.check_legacy(object, sends_measurements),
             Some(platform) => trusted.check_measured(object, platform),
         }
         Some(trusted)
     }
 
-    fn check_legacy(&self, object: &mut Object) {
+    /// An empty list of measurements is refused here as well.
+    fn check_legacy(&self, object: &mut Object, sends_measurements: bool) {
         let present = [
             ("runtime", self.runtime.is_some()),
-            ("measurements", !self.measurements.is_empty()),
+            ("measurements", sends_measurements),
             ("attestation_port", self.attestation_port.is_some()),
             ("gpu", self.gpu.is_some()),
         ];
