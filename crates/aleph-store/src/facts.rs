@@ -38,7 +38,7 @@ fn stamp(row: &Row<'_>, time: usize, hash: usize) -> Result<Stamp, StoreError> {
 }
 
 fn json(text: &str) -> Result<Value, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::corrupt("JSON value", text))
+    aleph_types::json::parse(text.as_bytes()).map_err(|_| StoreError::corrupt("JSON value", text))
 }
 
 /// Runs a cached statement and reads every row.

@@ -132,7 +132,7 @@ impl Store {
             let mut content = serde_json::Map::new();
             while let Some(row) = rows.next()? {
                 let text: String = row.get(1)?;
-                let value = serde_json::from_str(&text)
+                let value = aleph_types::json::parse(text.as_bytes())
                     .map_err(|_| StoreError::corrupt("aggregate field", text))?;
                 content.insert(row.get(0)?, value);
             }
