@@ -3,6 +3,10 @@
 //! The parser keeps its own stack: 1024 levels of a recursive one overflow the stack of a worker thread
 //! in unoptimised builds, and a sender must never choose how deep we recurse. Strings with escapes and
 //! numbers are left to `serde_json`, whose rules they follow.
+//!
+//! Read stored or received documents with [`parse`] and not with `serde_json::from_str::<Value>`, which
+//! stops at 128 levels and gives one key a meaning of its own (`$serde_json::private::RawValue`): both
+//! would fail on messages that the network accepts.
 
 use serde_json::{Map, Number, Value};
 
@@ -218,6 +222,18 @@ mod tests {
         let value = parse(text.as_bytes()).unwrap();
         assert_eq!(value.clone(), value);
         assert_eq!(value.to_string(), text);
+    }
+
+    /// `serde_json` takes the value of this key for the document itself; found by fuzzing.
+    #[test]
+    fn no_key_has_a_meaning_of_its_own() {
+        for text in [
+            r#"{"$serde_json::private::RawValue":"[1]"}"#,
+            r#"{"$serde_json::private::RawValue":{"a":1}}"#,
+            r#"{"$serde_json::private::Number":"1"}"#,
+        ] {
+            assert_eq!(parse(text.as_bytes()).map(|value| value.to_string()).as_deref(), Ok(text));
+        }
     }
 
     #[test]
