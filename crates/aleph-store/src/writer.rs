@@ -385,7 +385,7 @@ impl Transaction<'_> {
 }
 
 /// The columns that queries filter by: type, ref, key, file hash.
-fn indexed_fields(content: &Content) -> (Option<&str>, Option<&str>, Option<&str>, Option<&str>) {
+pub(crate) fn indexed_fields(content: &Content) -> (Option<&str>, Option<&str>, Option<&str>, Option<&str>) {
     match content {
         Content::Post(post) => (Some(&post.post_type), post.reference.as_deref(), None, None),
         Content::Aggregate(aggregate) => (None, None, Some(&aggregate.key), None),
@@ -395,7 +395,7 @@ fn indexed_fields(content: &Content) -> (Option<&str>, Option<&str>, Option<&str
     }
 }
 
-fn payment_type(content: &Content) -> Option<PaymentType> {
+pub(crate) fn payment_type(content: &Content) -> Option<PaymentType> {
     match content {
         Content::Store(store) => store.payment.as_ref().map(|payment| payment.payment_type),
         Content::Program(program) => program.base.payment.as_ref().map(|payment| payment.payment_type),

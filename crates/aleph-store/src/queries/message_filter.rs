@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
-use aleph_types::content::PaymentType;
-use aleph_types::{Chain, ItemHash, MessageType, Timestamp};
+use aleph_types::content::{Content, PaymentType};
+use aleph_types::{Chain, ItemHash, Message, MessageType, Timestamp};
 
 use super::SortOrder;
+use crate::writer::{indexed_fields, payment_type};
 
 /// Which of the stored messages: those in force, those whose grace time runs, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +43,36 @@ pub struct MessageFilter {
     /// First envelope time that is too late.
     pub end: Option<Timestamp>,
     pub statuses: StoredStatuses,
+}
+
+impl MessageFilter {
+    /// Whether a message that was just processed is one that the filter selects.
+    pub fn matches(&self, message: &Message, content: &Content) -> bool {
+        fn is_one<T: PartialEq>(values: &Option<Vec<T>>, value: Option<&T>) -> bool {
+            values.as_ref().is_none_or(|values| value.is_some_and(|value| values.contains(value)))
+        }
+        fn names(values: &Option<Vec<String>>, text: Option<&str>) -> bool {
+            values.as_ref().is_none_or(|values| text.is_some_and(|text| values.iter().any(|value| value == text)))
+        }
+        let (content_type, reference, key, file) = indexed_fields(content);
+        self.statuses.processed
+            && is_one(&self.types, Some(&message.message_type))
+            && names(&self.senders, Some(message.sender.as_str()))
+            && names(&self.owners, Some(content.owner().as_str()))
+            && names(&self.references, reference)
+            && names(&self.content_keys, key)
+            && names(&self.content_types, content_type)
+            && names(&self.channels, message.channel.as_ref().map(|channel| channel.as_str()))
+            && is_one(&self.chains, Some(&message.chain))
+            && is_one(&self.hashes, Some(&message.item_hash))
+            && is_one(&self.payment_types, payment_type(content).as_ref())
+            && self.content_hashes.as_ref().is_none_or(|hashes| {
+                file.is_some_and(|file| hashes.iter().any(|hash| hash.as_str() == file))
+            })
+            && self.tags.as_ref().is_none_or(|tags| content.tags().iter().any(|tag| tags.contains(tag)))
+            && self.start.is_none_or(|start| message.time >= start)
+            && self.end.is_none_or(|end| message.time < end)
+    }
 }
 
 /// Where a page starts.

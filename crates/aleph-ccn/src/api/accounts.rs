@@ -1,0 +1,298 @@
+//! What an address has and did (`spec: ccn-api.md §8`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aleph_store::queries::{AccountFile, AddressCounts, Balance, FileQuery, SortOrder};
+use aleph_types::{Address, Chain, MessageType, Timestamp};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::errors::{ApiError, json_answer, json_value};
+use super::json::Object;
+use super::pages::{self, Cursor, Paging, Piece};
+use super::params::Params;
+
+/// `GET /api/v0/addresses/{address}/balance`
+pub(super) async fn balance(
+    State(api): State<Arc<Api>>,
+    Path(address): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let mut params = Params::read(query.as_deref());
+    let chain = params.word::<Chain>(&["chain"], "chain");
+    let with_details = params.flag(&["include_credit_details", "includeCreditDetails"], false);
+    params.finish()?;
+    let balances = api.node.store.balances_of(Address::from(address.as_str())).await?;
+    let (total, details) = summed(&balances, chain);
+    // Costs and credits come with the ledger.
+    Ok(json_value(&json!({
+        "address": address,
+        "balance": total,
+        "details": details,
+        "locked_amount": 0.0,
+        "credit_balance": 0,
+        "credit_balance_details": if with_details { json!([]) } else { Value::Null },
+    })))
+}
+
+/// The sum over chains (or of one), and the sum of each when there is no choice of one.
+fn summed(balances: &[Balance], chain: Option<Chain>) -> (f64, Map<String, Value>) {
+    let mut total = 0.0;
+    let mut details: BTreeMap<&str, f64> = BTreeMap::new();
+    for balance in balances.iter().filter(|balance| balance.dapp.is_none()) {
+        let amount: f64 = balance.amount.parse().unwrap_or_default();
+        match chain {
+            Some(chain) if chain != balance.chain => {}
+            Some(_) => total += amount,
+            None => {
+                total += amount;
+                *details.entry(balance.chain.as_str()).or_default() += amount;
+            }
+        }
+    }
+    (total, details.into_iter().map(|(chain, amount)| (chain.to_owned(), json!(amount))).collect())
+}
+
+/// `GET /api/v0/addresses/{address}/files`
+pub(super) async fn files(
+    State(api): State<Arc<Api>>,
+    Path(address): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let mut params = Params::read(query.as_deref());
+    let order = params.sort_order(&["sort_order", "sortOrder"]);
+    let file = params.text(&["file_hash"]);
+    let paging = Paging::read(&mut params, 100, 0, u64::MAX);
+    params.finish()?;
+    let (paging, owner) = (paging?, Address::from(address.as_str()));
+    let store = &api.node.store;
+    let (count, bytes) = store.file_totals(owner.clone()).await?;
+    let with_cursor = matches!(paging, Paging::Cursor { .. });
+    let limit = paging.size().map_or(u64::MAX, |size| size + u64::from(with_cursor));
+    let query = FileQuery { owner, file, order, start: paging.start()?, limit };
+    let mut found = store.list_files(query).await?;
+    if found.is_empty() {
+        return Err(ApiError::not_found());
+    }
+    match paging {
+        Paging::Cursor { per_page, .. } => {
+            let more = found.len() as u64 > per_page;
+            found.truncate(usize::try_from(per_page).unwrap_or(usize::MAX));
+            let piece = Piece::of(
+                &found,
+                |out, file| push_file(out, file, true),
+                |file| Cursor::of(file.created, &file.item_hash),
+            );
+            let next = piece.last.filter(|_| more);
+            Ok(pages::by_cursor("files", per_page, &piece.json, next.as_deref(), |object| {
+                object.text("address", &address).raw("total_size", &format!("{bytes}.0"));
+            }))
+        }
+        Paging::Page { per_page, page } => {
+            let piece = Piece::of(&found, |out, file| push_file(out, file, false), |_| ());
+            let mut body = Vec::with_capacity(piece.json.len() + 200);
+            let mut object = Object::new(&mut body);
+            object.text("address", &address).number("total_size", bytes);
+            let list = object.field("files");
+            list.push(b'[');
+            list.extend_from_slice(&piece.json);
+            list.push(b']');
+            object.number("pagination_page", page).number("pagination_total", count);
+            object.number("pagination_per_page", per_page).end();
+            Ok(json_answer(StatusCode::OK, body))
+        }
+    }
+}
+
+fn push_file(out: &mut Vec<u8>, file: &AccountFile, with_cursor: bool) {
+    let mut object = Object::new(out);
+    object
+        .text("file_hash", file.file.hash.as_str())
+        .number("size", file.file.size)
+        .text("type", file.file.kind.as_str());
+    if with_cursor {
+        object.time("created", file.created);
+    } else {
+        object.text("created", &with_fraction(file.created));
+    }
+    object.text("item_hash", file.item_hash.as_str()).end();
+}
+
+/// ISO 8601 ending in `Z`, always with a fraction: the official Python client parses no other form here.
+fn with_fraction(time: Timestamp) -> String {
+    let text = time.iso_z().to_string();
+    if text.contains('.') { text } else { text.replace('Z', ".000000Z") }
+}
+
+/// `GET /api/v0/addresses/{address}/post_types`
+pub(super) async fn post_types(State(api): State<Arc<Api>>, Path(address): Path<String>) -> Result<Response, ApiError> {
+    let post_types = api.node.store.post_types_of(Address::from(address.as_str())).await?;
+    Ok(json_value(&json!({ "address": address, "post_types": post_types })))
+}
+
+/// `GET /api/v0/addresses/{address}/channels`
+pub(super) async fn channels(State(api): State<Arc<Api>>, Path(address): Path<String>) -> Result<Response, ApiError> {
+    let channels = api.node.store.channels_of(Address::from(address.as_str())).await?;
+    Ok(json_value(&json!({ "address": address, "channels": channels })))
+}
+
+/// The columns of the statistics.
+const COLUMNS: [(&str, MessageType); 6] = [
+    ("aggregate", MessageType::Aggregate),
+    ("forget", MessageType::Forget),
+    ("instance", MessageType::Instance),
+    ("post", MessageType::Post),
+    ("program", MessageType::Program),
+    ("store", MessageType::Store),
+];
+
+fn push_counts(out: &mut Vec<u8>, counts: &AddressCounts) {
+    let mut object = Object::new(out);
+    object.number("messages", counts.total);
+    for (name, message_type) in COLUMNS {
+        object.number(name, counts.by_type.get(&message_type).copied().unwrap_or_default());
+    }
+    object.end();
+}
+
+/// `GET /api/v0/addresses/stats.json`
+pub(super) async fn stats_v0(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let params = Params::read(query.as_deref());
+    let addresses: Vec<String> =
+        params.pairs().iter().filter(|(key, _)| key == "addresses[]").map(|(_, value)| value.clone()).collect();
+    let counts = if addresses.is_empty() {
+        all_counts(&api).await?
+    } else {
+        Arc::new(api.node.store.address_counts(Some(addresses)).await?)
+    };
+    let mut body = Vec::new();
+    let mut object = Object::new(&mut body);
+    let mut data = Object::new(object.field("data"));
+    for (address, counts) in counts.iter().rev() {
+        push_counts(data.field(address), counts);
+    }
+    data.end();
+    object.end();
+    Ok(json_answer(StatusCode::OK, body))
+}
+
+async fn all_counts(api: &Api) -> Result<Arc<BTreeMap<String, AddressCounts>>, ApiError> {
+    let make = async { Ok::<_, ApiError>(Arc::new(api.node.store.address_counts(None).await?)) };
+    api.address_counts.get(make).await
+}
+
+struct StatsSort(Option<MessageType>);
+
+impl std::str::FromStr for StatsSort {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "total" {
+            return Ok(Self(None));
+        }
+        COLUMNS.iter().find(|(name, _)| *name == text).map(|(_, column)| Self(Some(*column))).ok_or(())
+    }
+}
+
+/// `GET /api/v1/addresses/stats.json`
+pub(super) async fn stats_v1(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let mut params = Params::read(query.as_deref());
+    let contains = params.text(&["addressContains"]).map(|text| text.to_lowercase());
+    let sort = params
+        .word::<StatsSort>(&["sortBy"], "column: post, aggregate, store, forget, program, instance, total")
+        .and_then(|sort| sort.0);
+    let order = params.sort_order(&["sortOrder"]);
+    let paging = Paging::read(&mut params, 20, 0, u64::MAX);
+    if contains.as_ref().is_some_and(|text| text.chars().count() > 66) {
+        params.conflict("addressContains should have at most 66 characters");
+    }
+    params.finish()?;
+    let paging = paging?;
+    let counts = all_counts(&api).await?;
+    let value = |counts: &AddressCounts| match sort {
+        None => counts.total,
+        Some(column) => counts.by_type.get(&column).copied().unwrap_or_default(),
+    };
+    let mut rows: Vec<(&String, &AddressCounts)> = counts
+        .iter()
+        .filter(|(address, _)| contains.as_ref().is_none_or(|text| address.to_lowercase().contains(text.as_str())))
+        .collect();
+    rows.sort_by(|(a, a_counts), (b, b_counts)| {
+        let by_value = match order {
+            SortOrder::Descending => value(b_counts).cmp(&value(a_counts)),
+            SortOrder::Ascending => value(a_counts).cmp(&value(b_counts)),
+        };
+        by_value.then_with(|| a.cmp(b))
+    });
+    let total = rows.len() as u64;
+    let skipped = match &paging {
+        Paging::Cursor { after: Some(cursor), .. } => {
+            let (last_value, last_address) = (cursor.number("v")?, cursor.text("a")?);
+            let is_later = |(address, counts): &(&String, &AddressCounts)| {
+                let value = value(counts);
+                let further = match order {
+                    SortOrder::Descending => value < last_value,
+                    SortOrder::Ascending => value > last_value,
+                };
+                further || (value == last_value && address.as_str() > last_address)
+            };
+            rows.iter().position(is_later).unwrap_or(rows.len()) as u64
+        }
+        paging => paging.offset(),
+    };
+    let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+    let size = paging.size().map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX));
+    let more = rows.len().saturating_sub(skipped) > size;
+    let shown: Vec<_> = rows.into_iter().skip(skipped).take(size).collect();
+
+    let mut body = Vec::new();
+    let mut object = Object::new(&mut body);
+    let mut data = Object::new(object.field("data"));
+    for (address, counts) in &shown {
+        push_counts(data.field(address), counts);
+    }
+    data.end();
+    match paging {
+        Paging::Page { per_page, page } => {
+            object.number("pagination_per_page", per_page).number("pagination_page", page);
+            object.number("pagination_total", total).text("pagination_item", "addresses");
+        }
+        Paging::Cursor { per_page, .. } => {
+            let next = shown
+                .last()
+                .filter(|_| more)
+                .map(|(address, counts)| Cursor::encode(&json!({ "a": address, "v": value(counts) })));
+            object.number("pagination_per_page", per_page).optional_text("next_cursor", next.as_deref());
+        }
+    }
+    object.end();
+    Ok(json_answer(StatusCode::OK, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balances_are_summed_without_dapps() {
+        let balance = |chain, dapp: Option<&str>, amount: &str| Balance {
+            chain,
+            dapp: dapp.map(str::to_owned),
+            amount: amount.to_owned(),
+        };
+        let balances = [
+            balance(Chain::Eth, None, "1000.5"),
+            balance(Chain::Avax, None, "500"),
+            balance(Chain::Eth, Some("SABLIER"), "7"),
+        ];
+        let (total, details) = summed(&balances, None);
+        assert_eq!(total, 1500.5);
+        assert_eq!(Value::Object(details), json!({"AVAX": 500.0, "ETH": 1000.5}));
+        let (total, details) = summed(&balances, Some(Chain::Avax));
+        assert_eq!((total, details.len()), (500.0, 0));
+    }
+}

@@ -1,0 +1,84 @@
+//! Numbers that cost a walk and may be somewhat old.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use aleph_store::queries::Count;
+use aleph_store::{Store, StoreError};
+use parking_lot::Mutex;
+
+use super::errors::ApiError;
+
+/// How old a total of a list may be (`spec: ccn-api.md §3.1`).
+const TOTAL_AGE: Duration = Duration::from_secs(300);
+
+/// Totals that are remembered.
+const TOTALS: usize = 1024;
+
+/// Totals of long lists, by list and filter.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    known: Mutex<HashMap<String, (Instant, u64)>>,
+}
+
+impl Totals {
+    /// The number of rows that `filter` selects from `list`: exact when it is cheap, else at most
+    /// [`TOTAL_AGE`] old. `count` counts up to a limit.
+    pub(super) async fn of<F, Fut>(
+        &self,
+        list: &str,
+        filter: &(impl std::fmt::Debug + Sync),
+        count: F,
+    ) -> Result<u64, ApiError>
+    where
+        F: Fn(u64) -> Fut + Send,
+        Fut: Future<Output = Result<Count, StoreError>> + Send,
+    {
+        let key = format!("{list} {filter:?}");
+        if let Some((at, rows)) = self.known.lock().get(&key)
+            && at.elapsed() < TOTAL_AGE
+        {
+            return Ok(*rows);
+        }
+        let cheap = count(Store::CHEAP_COUNT).await?;
+        if cheap.exact {
+            return Ok(cheap.rows);
+        }
+        let rows = count(u64::MAX).await?.rows;
+        let mut known = self.known.lock();
+        if known.len() >= TOTALS {
+            known.retain(|_, (at, _)| at.elapsed() < TOTAL_AGE);
+        }
+        if known.len() >= TOTALS {
+            known.clear();
+        }
+        known.insert(key, (Instant::now(), rows));
+        Ok(rows)
+    }
+}
+
+/// A value that is made again when it is older than `age`; concurrent callers wait for one making.
+#[derive(Debug)]
+pub(super) struct Cached<T> {
+    age: Duration,
+    value: tokio::sync::Mutex<Option<(Instant, T)>>,
+}
+
+impl<T: Clone> Cached<T> {
+    pub(super) fn new(age: Duration) -> Self {
+        Self { age, value: tokio::sync::Mutex::new(None) }
+    }
+
+    pub(super) async fn get<E>(&self, make: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let mut value = self.value.lock().await;
+        if let Some((at, made)) = value.as_ref()
+            && at.elapsed() < self.age
+        {
+            return Ok(made.clone());
+        }
+        let made = make.await?;
+        *value = Some((Instant::now(), made.clone()));
+        Ok(made)
+    }
+}

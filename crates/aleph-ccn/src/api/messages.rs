@@ -1,0 +1,149 @@
+//! Lists of messages (`spec: ccn-api.md §§3.1–3.4`).
+
+use std::sync::Arc;
+
+use aleph_store::Store;
+use aleph_store::queries::{
+    HashesFilter, MessageFilter, MessageQuery, SkeletonQuery, SortOrder, Start, StoredMessage,
+};
+use aleph_types::MessageStatus;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+
+use super::Api;
+use super::errors::ApiError;
+use super::json::Object;
+use super::message_filter::MessageRequest;
+use super::message_json::{push_hash, push_skeleton, push_stored};
+use super::pages::{self, Cursor, Paging, Piece};
+use super::params::Params;
+
+/// `GET /api/v0/messages.json`
+pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    answer(&api, query.as_deref(), None).await
+}
+
+/// `GET /api/v0/messages/page/{page}.json`
+pub(super) async fn list_page(
+    State(api): State<Arc<Api>>,
+    Path(file): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let page = pages::page_of_path(&file)?;
+    answer(&api, query.as_deref(), Some(page)).await
+}
+
+async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>) -> Result<Response, ApiError> {
+    let mut params = Params::read(query);
+    let request = MessageRequest::read(&mut params);
+    let paging = Paging::read(&mut params, 20, 0, u64::MAX);
+    params.finish()?;
+    if let Some(status) = request.gone {
+        let with_cursor = !matches!(paging, Ok(Paging::Page { .. }));
+        let paging = if with_cursor { Paging::Page { per_page: 20, page: 1 } } else { paging? };
+        return gone(api, &request, status, with_cursor, paging.at_page(page)).await;
+    }
+    let paging = paging?.at_page(page);
+    let (filter, order, format) = (request.filter, request.order, request.format);
+    let start = paging.start()?;
+    if let Paging::Cursor { per_page, ref after } = paging {
+        if request.by_confirmation && after.is_some() {
+            return Err(ApiError::unprocessable(
+                "Cursor pagination is not supported with tx-time sort order.",
+            ));
+        }
+        let mut found = page_of(&api.node.store, filter, order, start, per_page + 1).await?;
+        let more = found.len() as u64 > per_page;
+        found.truncate(usize::try_from(per_page).unwrap_or(usize::MAX));
+        let piece = Piece::of(&found, |out, stored| push_stored(out, stored, format), cursor);
+        return Ok(pages::by_cursor("messages", per_page, &piece.json, piece.last.filter(|_| more).as_deref(), |_| ()));
+    }
+    let store = api.node.store.clone();
+    let selected = filter.clone();
+    let fetch = move |start: Start, limit: u64| {
+        let (store, filter) = (store.clone(), selected.clone());
+        async move {
+            let found = page_of(&store, filter, order, start, limit).await?;
+            Ok(Piece::of(
+                &found,
+                |out, stored| push_stored(out, stored, format),
+                |stored| Start::After(stored.message.time, stored.message.item_hash.clone()),
+            ))
+        }
+    };
+    let count = api.totals.of("messages", &filter, |most| api.node.store.count_messages(filter.clone(), most));
+    pages::numbered("messages", &paging, start, fetch, count).await
+}
+
+fn cursor(stored: &StoredMessage) -> String {
+    Cursor::of(stored.message.time, &stored.message.item_hash)
+}
+
+async fn page_of(
+    store: &Store,
+    filter: MessageFilter,
+    order: SortOrder,
+    start: Start,
+    limit: u64,
+) -> Result<Vec<StoredMessage>, ApiError> {
+    Ok(store.list_messages(MessageQuery { filter, order, start, limit }).await?)
+}
+
+/// Messages that are forgotten or removed.
+async fn gone(
+    api: &Arc<Api>,
+    request: &MessageRequest,
+    status: MessageStatus,
+    with_cursor: bool,
+    paging: Paging,
+) -> Result<Response, ApiError> {
+    let filter = request.gone_filter(status, with_cursor)?;
+    let order = request.order;
+    let (store, selected) = (api.node.store.clone(), filter.clone());
+    let fetch = move |offset: u64, limit: u64| {
+        let (store, filter) = (store.clone(), selected.clone());
+        async move {
+            let found = store.list_skeletons(SkeletonQuery { filter, order, offset, limit }).await?;
+            let next = offset + found.len() as u64;
+            Ok(Piece::of(&found, push_skeleton, |_| next))
+        }
+    };
+    let count = api.totals.of("gone", &filter, |most| api.node.store.count_skeletons(filter.clone(), most));
+    pages::numbered("messages", &paging, paging.offset(), fetch, count).await
+}
+
+/// `GET /api/v0/messages/hashes`
+pub(super) async fn hashes(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let mut params = Params::read(query.as_deref());
+    let status = params.word::<MessageStatus>(&["status"], "message status");
+    let (start, end) = params.dates();
+    let order = params.sort_order(&["sortOrder", "sort_order"]);
+    let hash_only = params.flag(&["hash_only", "hashOnly"], true);
+    let per_page = params.integer(&["pagination"], 20, 0);
+    let page = params.integer(&["page"], 1, 1);
+    params.finish()?;
+    let paging = Paging::Page { per_page, page };
+    let filter = HashesFilter { status, start, end };
+    let (store, selected) = (api.node.store.clone(), filter.clone());
+    let fetch = move |offset: u64, limit: u64| {
+        let (store, filter) = (store.clone(), selected.clone());
+        async move {
+            let found = store.list_hashes(filter, order, offset, limit).await?;
+            let next = offset + found.len() as u64;
+            Ok(Piece::of(
+                &found,
+                |out, row| {
+                    if hash_only {
+                        return push_hash(out, &row.item_hash);
+                    }
+                    let mut object = Object::new(out);
+                    object.text("status", row.status.as_str()).text("item_hash", row.item_hash.as_str());
+                    object.iso_z("reception_time", row.reception_time).end();
+                },
+                |_| next,
+            ))
+        }
+    };
+    let count = async { Ok(api.node.store.count_hashes(filter).await?) };
+    pages::numbered("hashes", &paging, paging.offset(), fetch, count).await
+}

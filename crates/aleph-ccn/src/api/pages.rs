@@ -1,0 +1,324 @@
+//! Pages: by number and by cursor (`spec: ccn-api.md §1.3`), written piece by piece so that a request for
+//! everything needs no more memory than one for a page.
+
+use std::future::Future;
+
+use aleph_store::queries::Start;
+use aleph_types::{ItemHash, Timestamp};
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::errors::{ApiError, json_answer};
+use super::json::Object;
+use super::params::{Names, Params};
+
+/// Rows that are read and written at once.
+const PIECE: u64 = 500;
+
+/// Largest page in cursor mode.
+const CURSOR_PAGE: u64 = 200;
+
+const PER_PAGE: Names = &["pagination"];
+const PAGE: Names = &["page"];
+const CURSOR: Names = &["cursor"];
+
+/// Which part of a list is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Paging {
+    /// `per_page` 0 means all.
+    Page { per_page: u64, page: u64 },
+    /// `after` is `None` at the start.
+    Cursor { per_page: u64, after: Option<Cursor> },
+}
+
+impl Paging {
+    /// Reads `pagination`, `page` and `cursor`.
+    pub(super) fn read(params: &mut Params, default: u64, least: u64, most: u64) -> Result<Self, ApiError> {
+        let per_page = params.bounded_integer(PER_PAGE, default, least, most);
+        let page = params.integer(PAGE, 1, 1);
+        let Some(cursor) = params.text(CURSOR) else {
+            return Ok(Self::Page { per_page, page });
+        };
+        if per_page == 0 {
+            return Err(ApiError::unprocessable("pagination=0 is not allowed with cursor-based pagination"));
+        }
+        let after = if cursor.is_empty() { None } else { Some(Cursor::decode(&cursor)?) };
+        Ok(Self::Cursor { per_page: per_page.min(CURSOR_PAGE), after })
+    }
+
+    /// The same with the page number from the path.
+    pub(super) fn at_page(mut self, number: Option<u64>) -> Self {
+        if let (Self::Page { page, .. }, Some(number)) = (&mut self, number) {
+            *page = number;
+        }
+        self
+    }
+
+    /// Where a list by time and hash starts.
+    pub(super) fn start(&self) -> Result<Start, ApiError> {
+        match self {
+            Self::Page { .. } => Ok(Start::Offset(self.offset())),
+            Self::Cursor { after: None, .. } => Ok(Start::Offset(0)),
+            Self::Cursor { after: Some(cursor), .. } => Ok(Start::After(cursor.time("t")?, cursor.hash("h")?)),
+        }
+    }
+
+    /// Rows before the page.
+    pub(super) fn offset(&self) -> u64 {
+        match self {
+            Self::Page { per_page, page } => (page - 1).saturating_mul(*per_page),
+            Self::Cursor { .. } => 0,
+        }
+    }
+
+    /// Rows of the page; `None` means all.
+    pub(super) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Page { per_page: 0, .. } => None,
+            Self::Page { per_page, .. } | Self::Cursor { per_page, .. } => Some(*per_page),
+        }
+    }
+}
+
+/// A decoded cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cursor(Map<String, Value>);
+
+impl Cursor {
+    pub(super) fn decode(text: &str) -> Result<Self, ApiError> {
+        let invalid = || ApiError::unprocessable("Invalid cursor: it is none that this API gave");
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| invalid())?;
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            _ => Err(invalid()),
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<&str, ApiError> {
+        match self.0.get(key) {
+            Some(Value::String(text)) => Ok(text),
+            Some(_) => Err(ApiError::unprocessable("Invalid cursor: a field has the wrong type")),
+            None => Err(ApiError::unprocessable("Invalid cursor: missing required fields")),
+        }
+    }
+
+    pub(super) fn number(&self, key: &str) -> Result<u64, ApiError> {
+        match self.0.get(key) {
+            Some(value) => value
+                .as_u64()
+                .ok_or_else(|| ApiError::unprocessable("Invalid cursor: a field has the wrong type")),
+            None => Err(ApiError::unprocessable("Invalid cursor: missing required fields")),
+        }
+    }
+
+    pub(super) fn time(&self, key: &str) -> Result<Timestamp, ApiError> {
+        parse_iso(self.text(key)?)
+            .ok_or_else(|| ApiError::unprocessable("Invalid cursor: a field holds no time"))
+    }
+
+    fn hash(&self, key: &str) -> Result<ItemHash, ApiError> {
+        ItemHash::recognise(self.text(key)?)
+            .map_err(|_| ApiError::unprocessable("Invalid cursor: a field holds no item hash"))
+    }
+
+    /// The text of a cursor; `fields` must name its keys in sorted order.
+    pub(super) fn encode(fields: &Value) -> String {
+        URL_SAFE_NO_PAD.encode(fields.to_string())
+    }
+
+    /// The cursor of lists by time and hash.
+    pub(super) fn of(time: Timestamp, hash: &ItemHash) -> String {
+        Self::encode(&json!({ "h": hash.as_str(), "t": time.iso_offset().to_string() }))
+    }
+}
+
+/// An ISO 8601 time with its zone.
+fn parse_iso(text: &str) -> Option<Timestamp> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_micros(time.as_microsecond()))
+}
+
+/// Some rows of a list, written.
+pub(super) struct Piece<C> {
+    /// The rows as JSON, each after the first with a comma before it.
+    pub(super) json: Vec<u8>,
+    /// How many.
+    pub(super) rows: u64,
+    /// Where the rows after them start; `None` for no row.
+    pub(super) last: Option<C>,
+}
+
+impl<C> Piece<C> {
+    /// Writes rows; `place` says where the list goes on after the last.
+    pub(super) fn of<T>(rows: &[T], mut write: impl FnMut(&mut Vec<u8>, &T), place: impl Fn(&T) -> C) -> Self {
+        let mut json = Vec::with_capacity(rows.len() * 700);
+        for (position, row) in rows.iter().enumerate() {
+            if position > 0 {
+                json.push(b',');
+            }
+            write(&mut json, row);
+        }
+        Self { json, rows: rows.len() as u64, last: rows.last().map(place) }
+    }
+}
+
+/// The total that a page shows: what the page itself proves, else what `count` says.
+pub(super) async fn total(
+    paging: &Paging,
+    rows: u64,
+    count: impl Future<Output = Result<u64, ApiError>>,
+) -> Result<u64, ApiError> {
+    match *paging {
+        Paging::Page { per_page, page } if per_page > 0 && rows < per_page && (rows > 0 || page == 1) => {
+            Ok((page - 1).saturating_mul(per_page).saturating_add(rows))
+        }
+        _ => count.await,
+    }
+}
+
+/// The answer to a request for a page by number: `{"<item>":[…],"pagination_…"}`.
+///
+/// `fetch` writes the rows from a place on, at most so many. Large pages are streamed.
+pub(super) async fn numbered<C, F, Fut>(
+    item: &'static str,
+    paging: &Paging,
+    first: C,
+    fetch: F,
+    count: impl Future<Output = Result<u64, ApiError>>,
+) -> Result<Response, ApiError>
+where
+    C: Send + 'static,
+    F: Fn(C, u64) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Piece<C>, ApiError>> + Send + 'static,
+{
+    let (per_page, page) = match *paging {
+        Paging::Page { per_page, page } => (per_page, page),
+        Paging::Cursor { per_page, .. } => (per_page, 1),
+    };
+    let wanted = if per_page == 0 { u64::MAX } else { per_page };
+    let limit = wanted.min(PIECE);
+    let piece = fetch(first, limit).await?;
+    let complete = piece.rows == wanted || piece.rows < limit;
+    let total = if complete { total(paging, piece.rows, count).await? } else { count.await? };
+
+    let mut head = format!("{{\"{item}\":[").into_bytes();
+    head.extend_from_slice(&piece.json);
+    let mut tail = b"],".to_vec();
+    let mut fields = Vec::new();
+    let mut object = Object::new(&mut fields);
+    object.number("pagination_per_page", per_page).number("pagination_page", page);
+    object.number("pagination_total", total).text("pagination_item", item).end();
+    tail.extend_from_slice(&fields[1..]);
+
+    let Some(place) = piece.last.filter(|_| !complete) else {
+        head.extend_from_slice(&tail);
+        return Ok(json_answer(StatusCode::OK, head));
+    };
+    let remaining = wanted - piece.rows;
+    let first = futures_util::stream::once(async move { Ok::<_, std::io::Error>(Bytes::from(head)) });
+    let rest = futures_util::stream::try_unfold(Some((place, remaining, fetch, tail)), |state| async move {
+        let Some((place, remaining, fetch, tail)) = state else {
+            return Ok(None);
+        };
+        let limit = remaining.min(PIECE);
+        // A failure half-way can only cut the answer short.
+        let piece = fetch(place, limit)
+            .await
+            .map_err(|error| std::io::Error::other(format!("the list broke off: {error:?}")))?;
+        let mut json = Vec::with_capacity(piece.json.len() + 1 + tail.len());
+        if piece.rows > 0 {
+            json.push(b',');
+        }
+        json.extend_from_slice(&piece.json);
+        let next = match piece.last {
+            Some(place) if piece.rows == limit && remaining > piece.rows => {
+                Some((place, remaining - piece.rows, fetch, tail))
+            }
+            _ => {
+                json.extend_from_slice(&tail);
+                None
+            }
+        };
+        Ok::<_, std::io::Error>(Some((Bytes::from(json), next)))
+    });
+    let body = Body::from_stream(futures_util::StreamExt::chain(first, rest));
+    Ok(json_answer(StatusCode::OK, body))
+}
+
+/// The answer to a request for a page by cursor: `{"<item>":[…],"pagination_per_page":n,"next_cursor":…}`,
+/// with `extra` fields of the route.
+pub(super) fn by_cursor(
+    item: &'static str,
+    per_page: u64,
+    rows: &[u8],
+    next: Option<&str>,
+    extra: impl FnOnce(&mut Object<'_>),
+) -> Response {
+    let mut body = Vec::with_capacity(rows.len() + 300);
+    let mut object = Object::new(&mut body);
+    let list = object.field(item);
+    list.push(b'[');
+    list.extend_from_slice(rows);
+    list.push(b']');
+    extra(&mut object);
+    object.number("pagination_per_page", per_page).optional_text("next_cursor", next).end();
+    json_answer(StatusCode::OK, body)
+}
+
+/// The page number in a path such as `3.json`.
+pub(super) fn page_of_path(file: &str) -> Result<u64, ApiError> {
+    let text = file.strip_suffix(".json").ok_or_else(ApiError::not_found)?;
+    match text.trim().parse::<i64>() {
+        Ok(number) if number >= 1 => Ok(number.unsigned_abs()),
+        Ok(_) => Err(ApiError::unprocessable("Page number must be greater than 1.")),
+        Err(_) => Err(ApiError::text(StatusCode::BAD_REQUEST, format!("Invalid page value in path: {text}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_those_of_the_reference() {
+        let hash = ItemHash::parse(&"ab".repeat(32)).unwrap();
+        let time = Timestamp::from_micros(1_714_564_800_250_000);
+        let text = "eyJoIjoiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYiIsInQi\
+                    OiIyMDI0LTA1LTAxVDEyOjAwOjAwLjI1MDAwMCswMDowMCJ9";
+        assert_eq!(Cursor::of(time, &hash), text);
+        let paging = Paging::Cursor { per_page: 20, after: Some(Cursor::decode(text).unwrap()) };
+        assert_eq!(paging.start().unwrap(), Start::After(time, hash));
+    }
+
+    #[test]
+    fn foreign_cursors_are_refused() {
+        for text in ["!", "bm9wZQ", "WzFd"] {
+            assert!(Cursor::decode(text).is_err(), "{text}");
+        }
+        for fields in [json!({}), json!({"t": 1, "h": "x"}), json!({"h": "x", "t": "yesterday"})] {
+            let after = Some(Cursor::decode(&Cursor::encode(&fields)).unwrap());
+            assert!(Paging::Cursor { per_page: 1, after }.start().is_err(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn pages_by_number() {
+        let mut params = Params::read(Some("pagination=50&page=3"));
+        let paging = Paging::read(&mut params, 20, 0, u64::MAX).unwrap();
+        assert_eq!((paging.offset(), paging.size()), (100, Some(50)));
+        let mut params = Params::read(Some("pagination=0&page=3"));
+        let paging = Paging::read(&mut params, 20, 0, u64::MAX).unwrap();
+        assert_eq!((paging.offset(), paging.size()), (0, None));
+        assert!(Paging::read(&mut Params::read(Some("pagination=0&cursor=")), 20, 0, u64::MAX).is_err());
+        let capped = Paging::read(&mut Params::read(Some("pagination=900&cursor=")), 20, 0, u64::MAX).unwrap();
+        assert_eq!(capped, Paging::Cursor { per_page: 200, after: None });
+        assert_eq!(page_of_path("7.json").unwrap(), 7);
+        assert!(page_of_path("0.json").is_err());
+        assert!(page_of_path("abc.json").is_err());
+    }
+}

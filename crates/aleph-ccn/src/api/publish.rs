@@ -1,0 +1,191 @@
+//! Publishing messages (`spec: ccn-api.md §4`): the hot way in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aleph_types::{FormatError, ParsedMessage, json, limits};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json as json_of};
+
+use super::Api;
+use super::body;
+use super::errors::{ApiError, json_answer};
+use crate::{Origin, Outcome, PipelineError};
+
+/// Longest wait of a synchronous publication.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PublishError {
+    /// It does not have the required form.
+    #[error("InvalidMessageFormat: {0}")]
+    Format(#[from] FormatError),
+    /// It could not be stored now.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            // Clients know the word; what comes after it is for people.
+            PublishError::Format(_) => ApiError::unprocessable(error.to_string()),
+            PublishError::Pipeline(error) => error.into(),
+        }
+    }
+}
+
+impl From<PipelineError> for ApiError {
+    fn from(error: PipelineError) -> Self {
+        ApiError::unavailable(&error)
+    }
+}
+
+/// A signature of Solana may come as an object: it becomes the text form before anything is stored or
+/// spread.
+pub(super) fn signature_as_text(message: &mut Value) {
+    if let Some(signature) = message.get_mut("signature").filter(|signature| signature.is_object()) {
+        *signature = Value::String(signature.to_string());
+    }
+}
+
+/// Reads a message as clients send it.
+pub(super) fn read_message(document: &mut Value) -> Result<ParsedMessage, FormatError> {
+    signature_as_text(document);
+    ParsedMessage::from_value(document)
+}
+
+/// Gives a message to the pipeline; with `sync` waits until its fate is final, for a while.
+pub(super) async fn publish(api: &Api, parsed: ParsedMessage, sync: bool) -> Result<Outcome, PublishError> {
+    let hash = sync.then(|| parsed.message.item_hash.clone());
+    let outcome = api.node.pipeline.submit(parsed, Origin::Http).await?;
+    match (hash, outcome) {
+        (Some(hash), Outcome::Pending) => Ok(api.node.pipeline.wait_for(&hash, PATIENCE).await?),
+        (Some(_), outcome) => Ok(outcome),
+        // Clients that don't wait are told no more than that it is safe here.
+        (None, _) => Ok(Outcome::Pending),
+    }
+}
+
+/// The code for a message's status (`spec: ccn-api.md §4.1`).
+pub(super) fn status_code(outcome: &Outcome) -> StatusCode {
+    match outcome {
+        Outcome::Processed | Outcome::Removing => StatusCode::OK,
+        Outcome::Pending => StatusCode::ACCEPTED,
+        Outcome::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Outcome::Forgotten | Outcome::Removed => StatusCode::GONE,
+    }
+}
+
+macro_rules! published {
+    ($status:literal) => {
+        concat!(r#"{"publication_status":{"status":"success","failed":[]},"message_status":""#, $status, r#""}"#)
+    };
+}
+
+fn answer(outcome: &Outcome) -> Response {
+    let body = match outcome {
+        Outcome::Processed => published!("processed"),
+        Outcome::Pending => published!("pending"),
+        Outcome::Rejected(_) => published!("rejected"),
+        Outcome::Forgotten => published!("forgotten"),
+        Outcome::Removed => published!("removed"),
+        Outcome::Removing => published!("removing"),
+    };
+    json_answer(status_code(outcome), body)
+}
+
+fn missing(field: &str, kind: &str, msg: &str) -> ApiError {
+    ApiError::parameters(vec![json_of!({ "type": kind, "loc": [field], "msg": msg })], false)
+}
+
+/// The flag `sync` of a body; `None` when it is no flag.
+pub(super) fn sync_flag(value: Option<&Value>) -> Option<Option<bool>> {
+    match value {
+        None => Some(None),
+        Some(Value::Bool(flag)) => Some(Some(*flag)),
+        Some(Value::Number(number)) if number.as_f64() == Some(1.0) => Some(Some(true)),
+        Some(Value::Number(number)) if number.as_f64() == Some(0.0) => Some(Some(false)),
+        Some(Value::String(text)) => match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" | "y" | "t" => Some(Some(true)),
+            "false" | "0" | "no" | "off" | "n" | "f" => Some(Some(false)),
+            _ => None,
+        },
+        Some(_) => None,
+    }
+}
+
+/// `POST /api/v0/messages`
+pub(super) async fn post(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
+    let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
+    let mut request =
+        json::parse(&bytes).map_err(|_| ApiError::standard(StatusCode::UNPROCESSABLE_ENTITY))?;
+    let Some(sync) = sync_flag(request.get("sync")) else {
+        return Err(missing("sync", "bool_parsing", "Input should be a valid boolean"));
+    };
+    let message = match request.get_mut("message") {
+        Some(message @ Value::Object(_)) => message,
+        Some(_) => return Err(missing("message", "dict_type", "Input should be a valid dictionary")),
+        None => return Err(missing("message", "missing", "Field required")),
+    };
+    let parsed = read_message(message).map_err(PublishError::Format)?;
+    drop(request);
+    let outcome = publish(&api, parsed, sync.unwrap_or(false)).await?;
+    Ok(answer(&outcome))
+}
+
+/// `POST /api/v0/p2p/pubsub/pub` and `/api/v0/ipfs/pubsub/pub`, for old clients.
+pub(super) async fn post_legacy(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
+    let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
+    let request =
+        json::parse(&bytes).map_err(|_| ApiError::standard(StatusCode::UNPROCESSABLE_ENTITY))?;
+    let expected = api.node.config.p2p.topic.as_str();
+    match request.get("topic").and_then(Value::as_str) {
+        Some(topic) if topic == expected => {}
+        topic => {
+            let text = format!("Unauthorized P2P topic: {}. Use {expected}.", topic.unwrap_or("None"));
+            return Err(ApiError::reason(StatusCode::FORBIDDEN, &text));
+        }
+    }
+    let reason = |text| ApiError::reason(StatusCode::UNPROCESSABLE_ENTITY, text);
+    let Some(Value::String(data)) = request.get("data") else {
+        return Err(reason("'data': expected a serialized JSON string."));
+    };
+    let mut document =
+        json::parse(data.as_bytes()).map_err(|_| reason("'data': must be deserializable as JSON."))?;
+    let parsed = read_message(&mut document).map_err(PublishError::Format)?;
+    publish(&api, parsed, false).await?;
+    Ok(json_answer(StatusCode::OK, r#"{"status":"success","failed":[]}"#))
+}
+
+#[cfg(test)]
+mod tests {
+    use aleph_types::ItemHash;
+
+    use super::*;
+
+    #[test]
+    fn an_object_signature_becomes_text() {
+        let content = r#"{"address":"A","time":1,"type":"note","content":1}"#;
+        let mut document = json_of!({
+            "chain": "SOL", "sender": "A", "type": "POST", "time": 1, "item_content": content,
+            "item_hash": ItemHash::sha256(content.as_bytes()).as_str(),
+            "signature": {"signature": "abc", "publicKey": "A"},
+        });
+        let parsed = read_message(&mut document).unwrap();
+        assert_eq!(parsed.message.signature.unwrap().as_str(), r#"{"signature":"abc","publicKey":"A"}"#);
+    }
+
+    #[test]
+    fn flags_of_bodies() {
+        assert_eq!(sync_flag(None), Some(None));
+        assert_eq!(sync_flag(Some(&json_of!("True"))), Some(Some(true)));
+        assert_eq!(sync_flag(Some(&json_of!(0))), Some(Some(false)));
+        assert_eq!(sync_flag(Some(&json_of!([]))), None);
+        assert_eq!(sync_flag(Some(&json_of!(null))), None);
+    }
+}

@@ -1,0 +1,286 @@
+//! Files on their way in (`spec: ccn-api.md §10.1`): streamed to disk, whatever the order of the parts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aleph_blobs::{BlobError, BlobStore, BlobWriter, Stored};
+use aleph_types::content::Content;
+use aleph_types::wire::Envelope;
+use aleph_types::{FormatError, ItemHash, ItemType, Message, MessageType, ParsedMessage, json, limits};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use multer::{Constraints, Field, Multipart, SizeLimit};
+use serde_json::Value;
+
+use super::Api;
+use super::body;
+use super::errors::{ApiError, json_answer};
+use super::publish::{publish, status_code, sync_flag};
+use crate::Outcome;
+
+/// How long an uploaded file is kept for a STORE message to follow.
+const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
+
+/// A client that sends nothing for this long is given up.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Largest part `metadata`.
+const METADATA: u64 = limits::BUFFERED_BODY as u64;
+
+/// What the parts of a form may add to the file and its metadata.
+const OTHER_PARTS: u64 = 1024 * 1024;
+
+/// `POST /api/v0/storage/add_json`
+pub(super) async fn add_json(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
+    let most = usize::try_from(limits::UNAUTHENTICATED_UPLOAD).unwrap_or(usize::MAX);
+    let bytes = body::whole(body, most).await?;
+    let mut document = json::parse(&bytes)
+        .map_err(|error| ApiError::reason(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()))?;
+    drop(bytes);
+    document.sort_all_objects();
+    let stored = api.node.blobs.put_bytes(document.to_string()).await?;
+    keep_for_a_while(&api, &stored).await?;
+    Ok(stored_answer(StatusCode::OK, &stored.hash))
+}
+
+/// `POST /api/v0/storage/add_file`
+pub(super) async fn add_file(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
+        let stored = raw_file(&api.node.blobs, body).await?;
+        keep_for_a_while(&api, &stored).await?;
+        return Ok(stored_answer(StatusCode::OK, &stored.hash));
+    }
+    let form = Form::read(&api.node.blobs, content_type, body).await?;
+    let Some(file) = form.file else {
+        return Err(ApiError::reason(StatusCode::BAD_REQUEST, "File should be sent as FormData or Raw Upload"));
+    };
+    let Some(metadata) = form.metadata.filter(|metadata| !metadata.is_empty()) else {
+        if file.written() > limits::UNAUTHENTICATED_UPLOAD {
+            return Err(ApiError::too_large(limits::UNAUTHENTICATED_UPLOAD, Some(file.written())));
+        }
+        let stored = file.finish(None).await?;
+        keep_for_a_while(&api, &stored).await?;
+        return Ok(stored_answer(StatusCode::OK, &stored.hash));
+    };
+    let (parsed, claimed, sync) = read_metadata(&metadata)?;
+    let stored = finish(file, &claimed).await?;
+    let outcome = publish(&api, parsed, sync).await?;
+    if !matches!(outcome, Outcome::Processed | Outcome::Removing) && !is_pinned(&api, &stored.hash).await? {
+        // Nothing else keeps track of the file until the message is processed, if ever.
+        keep_for_a_while(&api, &stored).await?;
+    }
+    Ok(stored_answer(status_code(&outcome), &stored.hash))
+}
+
+async fn is_pinned(api: &Api, hash: &ItemHash) -> Result<bool, ApiError> {
+    Ok(api.node.store.count_pins(hash.as_str().to_owned()).await? > 0)
+}
+
+/// Ends the file, which must be the one that the message names.
+async fn finish(file: BlobWriter, claimed: &ItemHash) -> Result<Stored, ApiError> {
+    file.finish(Some(claimed)).await.map_err(|error| match error {
+        BlobError::WrongHash { expected, actual } => mismatch(&actual, &expected),
+        // The message names a CID, and what was sent is a plain file.
+        BlobError::Unverifiable(expected) => ApiError::reason(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &format!("File hash does not match (a sha256 != {expected}): CIDs are for /api/v0/ipfs/add_file"),
+        ),
+        other => other.into(),
+    })
+}
+
+fn mismatch(computed: &ItemHash, claimed: &ItemHash) -> ApiError {
+    let text = format!("File hash does not match ({computed} != {claimed})");
+    ApiError::reason(StatusCode::UNPROCESSABLE_ENTITY, &text)
+}
+
+fn stored_answer(status: StatusCode, hash: &ItemHash) -> Response {
+    json_answer(status, format!(r#"{{"status":"success","hash":"{hash}"}}"#))
+}
+
+/// Puts the file on record for a day, and wakes the messages that wait for it.
+async fn keep_for_a_while(api: &Api, stored: &Stored) -> Result<(), ApiError> {
+    let Stored { hash, size } = stored.clone();
+    let now = crate::clock::now();
+    let file = hash.clone();
+    api.node
+        .pipeline
+        .write(move |transaction| {
+            transaction.add_file(&file, size, "file")?;
+            transaction.add_grace_pin(&file, now, now.plus_micros(GRACE_MICROS))
+        })
+        .await?;
+    api.node.pipeline.arrived(hash);
+    Ok(())
+}
+
+/// A body that is the file itself.
+async fn raw_file(blobs: &BlobStore, body: Body) -> Result<Stored, ApiError> {
+    let mut writer = blobs.writer(limits::UNAUTHENTICATED_UPLOAD);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = before_stall(chunks.next()).await? {
+        writer.write(&chunk.map_err(body::broken)?).await.map_err(too_large)?;
+    }
+    Ok(writer.finish(None).await?)
+}
+
+async fn before_stall<T>(next: impl Future<Output = T>) -> Result<T, ApiError> {
+    let stalled = |_| {
+        let text = format!("408: nothing came for {} seconds", STALL.as_secs());
+        ApiError::text(StatusCode::REQUEST_TIMEOUT, text)
+    };
+    tokio::time::timeout(STALL, next).await.map_err(stalled)
+}
+
+fn too_large(error: BlobError) -> ApiError {
+    match error {
+        BlobError::TooLarge { limit } => ApiError::too_large(limit, None),
+        other => other.into(),
+    }
+}
+
+/// The parts of an upload form.
+struct Form {
+    file: Option<BlobWriter>,
+    metadata: Option<Vec<u8>>,
+}
+
+impl Form {
+    async fn read(blobs: &BlobStore, content_type: &str, body: Body) -> Result<Self, ApiError> {
+        let boundary = multer::parse_boundary(content_type)
+            .map_err(|error| ApiError::reason(StatusCode::BAD_REQUEST, &error.to_string()))?;
+        let size = SizeLimit::new()
+            .whole_stream(limits::STORAGE_FILE + METADATA + OTHER_PARTS)
+            .for_field("metadata", METADATA);
+        let constraints = Constraints::new().size_limit(size);
+        let mut parts = Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
+        let mut form = Self { file: None, metadata: None };
+        while let Some(part) = before_stall(parts.next_field()).await?.map_err(form_error)? {
+            match part.name() {
+                Some("file") if form.file.is_none() => form.file = Some(spool(blobs, part).await?),
+                Some("metadata") if form.metadata.is_none() => {
+                    let bytes = before_stall(part.bytes()).await?.map_err(form_error)?;
+                    form.metadata = Some(bytes.to_vec());
+                }
+                _ => {}
+            }
+        }
+        Ok(form)
+    }
+}
+
+/// Writes a part to disk as it comes.
+async fn spool(blobs: &BlobStore, mut part: Field<'_>) -> Result<BlobWriter, ApiError> {
+    let mut writer = blobs.writer(limits::STORAGE_FILE);
+    while let Some(chunk) = before_stall(part.chunk()).await?.map_err(form_error)? {
+        writer.write(&chunk).await.map_err(too_large)?;
+    }
+    Ok(writer)
+}
+
+fn form_error(error: multer::Error) -> ApiError {
+    match error {
+        multer::Error::FieldSizeExceeded { limit, .. } | multer::Error::StreamSizeExceeded { limit } => {
+            ApiError::too_large(limit, None)
+        }
+        other => ApiError::reason(StatusCode::BAD_REQUEST, &format!("the form can't be read: {other}")),
+    }
+}
+
+fn undecodable(errors: &[Value]) -> ApiError {
+    let errors = Value::from(errors.to_vec());
+    let text = format!("Could not decode metadata: {errors}");
+    ApiError::reason(StatusCode::UNPROCESSABLE_ENTITY, &text)
+}
+
+fn invalid_content(error: &FormatError) -> ApiError {
+    let text = format!("Invalid store message content: {error}");
+    ApiError::reason(StatusCode::UNPROCESSABLE_ENTITY, &text)
+}
+
+/// Reads the signed STORE message beside a file, in the reference's order of checks: the message, the
+/// hash of the file that it names, and whether the caller waits for its fate.
+fn read_metadata(bytes: &[u8]) -> Result<(ParsedMessage, ItemHash, bool), ApiError> {
+    let text = |text: &str| undecodable(&[Value::from(text)]);
+    let mut metadata = json::parse(bytes).map_err(|error| text(&error.to_string()))?;
+    let sync = sync_flag(metadata.get("sync"))
+        .flatten()
+        .ok_or_else(|| text("'sync' is required and must be true or false"))?;
+    let document = metadata.get_mut("message").ok_or_else(|| text("'message' is required"))?;
+    super::publish::signature_as_text(document);
+    let message = Envelope::read(document).map_err(|error| undecodable(&error.to_json_errors()))?;
+    if message.message_type != MessageType::Store {
+        return Err(text("the message must be a STORE"));
+    }
+    let declared_inline = document.get("item_type").and_then(Value::as_str) == Some(ItemType::Inline.as_str());
+    let Message { item_content: Some(item_content), .. } = &message else {
+        return Err(text("the message must be inline"));
+    };
+    if !declared_inline {
+        return Err(text("'item_type' must be 'inline'"));
+    }
+    aleph_crypto::check(&message).map_err(|error| {
+        tracing::debug!(item_hash = %message.item_hash, %error, "upload refused");
+        ApiError::standard(StatusCode::FORBIDDEN)
+    })?;
+    let content = Content::parse_text(MessageType::Store, &message.item_hash, item_content.as_bytes())
+        .map_err(|error| invalid_content(&error))?;
+    let Content::Store(store) = &content else {
+        return Err(text("the message must be a STORE"));
+    };
+    let claimed = store.item_hash.clone();
+    Ok((ParsedMessage { message, content: Some(content) }, claimed, sync))
+}
+
+/// `POST /api/v0/ipfs/add_file`, `add_car` and `add_json`: not without an IPFS engine.
+pub(super) async fn ipfs_disabled() -> ApiError {
+    ApiError::reason(StatusCode::FORBIDDEN, "IPFS is disabled on this node")
+}
+
+/// `GET /api/v0/storage/limits.json`
+pub(super) async fn upload_limits() -> Response {
+    let (file, unauthenticated) = (limits::STORAGE_FILE, limits::UNAUTHENTICATED_UPLOAD);
+    json_answer(
+        StatusCode::OK,
+        format!(
+            r#"{{"storage":{{"max_file_size":{file},"max_unauthenticated_upload_file_size":{unauthenticated}}},"ipfs":{{"max_upload_file_size":1073741824,"max_upload_car_size":4294967296,"max_unauthenticated_upload_file_size":{unauthenticated}}}}}"#
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json as json_of;
+
+    use super::*;
+
+    #[test]
+    fn sorted_json_has_the_hash_of_the_reference() {
+        let mut document = json::parse(r#"{"b":1,"a":"é","c":[1.0,2]}"#.as_bytes()).unwrap();
+        document.sort_all_objects();
+        assert_eq!(
+            ItemHash::sha256(document.to_string().as_bytes()).as_str(),
+            "3321a7689c8ef1e67a50d56d1223b91f11e2477c3aa26c2874e51fc020709802"
+        );
+    }
+
+    #[test]
+    fn metadata_must_hold_a_signed_store() {
+        for metadata in [
+            json_of!({}),
+            json_of!({"message": {}, "sync": true}),
+            json_of!({"message": {"type": "POST"}}),
+            json_of!({"message": 1, "sync": "perhaps"}),
+        ] {
+            assert!(read_metadata(metadata.to_string().as_bytes()).is_err(), "{metadata}");
+        }
+    }
+}
