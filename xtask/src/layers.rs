@@ -53,7 +53,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("aleph-crn", Layer::App),
     ("aleph-indexer", Layer::App),
     ("aleph-did", Layer::App),
-    ("aleph-guest", Layer::Binary),
+    ("aleph-guest", Layer::Shell),
     ("aleph-cli", Layer::Binary),
     ("aleph-demo", Layer::Binary),
     ("alephd", Layer::Binary),

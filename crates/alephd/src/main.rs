@@ -3,11 +3,15 @@
 //! Each subcommand is a file; what a node does is in `aleph-ccn` and `aleph-crn`. This crate reads
 //! the configuration, starts logging, installs the TLS provider, and ends the process in order.
 
+mod ccn;
+mod config;
+mod crn;
 mod devnet;
 mod keys;
 mod log;
 mod settings;
 mod shutdown;
+mod supervise;
 
 use std::process::ExitCode;
 
@@ -30,10 +34,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Ccn(ccn::CcnArgs),
+    Crn(crn::CrnArgs),
     Devnet(devnet::DevnetArgs),
     /// Make and show keys of accounts
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Check configurations
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    #[command(hide = true)]
+    SuperviseVm(supervise::SuperviseArgs),
 }
 
 fn main() -> ExitCode {
@@ -48,12 +59,25 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    log::start(&cli.log, cli.log_format)?;
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider was installed twice"))?;
+    // a supervisor begins with nothing of ours: no threads, no log, no TLS
+    if !matches!(cli.command, Command::SuperviseVm(_)) {
+        log::start(&cli.log, cli.log_format)?;
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .map_err(|_| anyhow::anyhow!("a TLS provider was installed twice"))?;
+    }
     match cli.command {
         Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Config(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::SuperviseVm(args) => supervise::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Ccn(args) => block_on(async {
+            let stop = shutdown::on_signals()?;
+            ccn::run(args, stop).await.map(|()| ExitCode::SUCCESS)
+        }),
+        Command::Crn(args) => block_on(async {
+            let stop = shutdown::on_signals()?;
+            crn::run(args, stop).await.map(|()| ExitCode::SUCCESS)
+        }),
         Command::Devnet(args) => block_on(async {
             let stop = shutdown::on_signals()?;
             devnet::run(args, stop).await

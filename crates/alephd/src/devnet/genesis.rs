@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 pub(crate) const NODES_PUBLISHER: &str = "0xa1B3bb7d2332383D96b7796B908fB7f7F3c2Be10";
 /// Publisher of prices, settings and the list of images (`spec: clients.md §12`).
 pub(crate) const IMAGES_PUBLISHER: &str = "0xFba561a84A537fCaa567bb7A2257e7142701ae2A";
-/// Tokens that an operator locks for a core node (`spec: nodes.md §2`).
-const STAKE: f64 = 200_000.0;
+/// Stake of an active core node, ALEPH (`spec: nodes.md §4`).
+const STAKE: f64 = 500_000.0;
 
 /// The file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,8 +53,8 @@ pub(crate) struct Balance {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Credit {
     pub(crate) address: Address,
-    /// credits, decimal
-    pub(crate) amount: String,
+    /// credits
+    pub(crate) amount: u64,
 }
 
 /// A core node, for the node list.
@@ -100,9 +100,12 @@ pub(crate) fn corechannel(time: f64, core: &[CoreEntry], compute: &[ComputeEntry
                 .filter(|candidate| candidate.parent == node.hash)
                 .map(|candidate| candidate.hash.as_str())
                 .collect();
+            // active core nodes answer for programs; one without compute nodes could not, and
+            // waits for more stake, as such nodes do on the public network
+            let (status, staked) = if linked.is_empty() { ("waiting", 0.0) } else { ("active", STAKE) };
             json!({
                 "hash": node.hash, "owner": node.owner, "reward": node.owner, "locked": false,
-                "stakers": {node.owner.as_str(): STAKE}, "total_staked": STAKE, "status": "active",
+                "stakers": {node.owner.as_str(): staked}, "total_staked": staked, "status": status,
                 "time": time, "authorized": [], "resource_nodes": linked, "score": 1.0,
                 "decentralization": 1.0, "performance": 1.0, "inactive_since": null, "name": node.name,
                 "multiaddress": node.multiaddress, "address": "", "picture": "", "banner": "",
@@ -161,6 +164,9 @@ mod tests {
         let entry = corechannel(1.0, std::slice::from_ref(&core), std::slice::from_ref(&compute));
         assert_eq!(entry.content["nodes"][0]["resource_nodes"][0], json!(compute.hash));
         assert_eq!(entry.content["resource_nodes"][0]["parent"], json!(core.hash));
+        assert_eq!(entry.content["nodes"][0]["status"], "active");
+        let alone = corechannel(1.0, std::slice::from_ref(&core), &[]);
+        assert_eq!(alone.content["nodes"][0]["status"], "waiting");
         let written = serde_json::to_value(&entry).expect("it is JSON");
         assert_eq!(written["type"], "AGGREGATE");
         assert_eq!(written["key"], "corechannel");

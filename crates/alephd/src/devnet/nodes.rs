@@ -61,7 +61,7 @@ fn write_genesis(plan: &Plan, runtimes: Option<&Runtimes>, now: f64) -> Result<(
         balances: accounts()
             .map(|address| Balance { address, chain: "ETH".to_owned(), amount: FUNDED_ALEPH.to_owned() })
             .collect(),
-        credits: accounts().map(|address| Credit { address, amount: FUNDED_CREDITS.to_owned() }).collect(),
+        credits: accounts().map(|address| Credit { address, amount: FUNDED_CREDITS }).collect(),
     };
     std::fs::write(&path, serde_json::to_vec_pretty(&genesis)?)
         .with_context(|| format!("can't write {}", path.display()))

@@ -20,7 +20,7 @@ const ACCOUNTS: [&str; 3] = ["alice", "bob", "carol"];
 /// ALEPH of each funded account.
 pub(crate) const FUNDED_ALEPH: &str = "1000000";
 /// Credits of each funded account.
-pub(crate) const FUNDED_CREDITS: &str = "1000000000000";
+pub(crate) const FUNDED_CREDITS: u64 = 1_000_000_000_000;
 
 /// An account of the network.
 #[derive(Debug)]

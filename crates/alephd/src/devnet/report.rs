@@ -60,7 +60,7 @@ pub(crate) struct FundedAccount {
     pub(crate) private_key: String,
     pub(crate) key_file: String,
     pub(crate) aleph: &'static str,
-    pub(crate) credits: &'static str,
+    pub(crate) credits: u64,
 }
 
 /// A runtime that was published on the network.
