@@ -175,7 +175,6 @@ impl FromStr for ConfiguredPeer {
             ) => {}
             _ => return Err(invalid("only TCP over an IP address or a host name is spoken".to_owned())),
         }
-        drop(parts);
         Ok(Self { address, http: None })
     }
 }

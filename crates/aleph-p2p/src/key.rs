@@ -12,10 +12,11 @@ use rsa::pkcs8::EncodePrivateKey as _;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeyType {
     /// RSA-2048, as every reference node has. A signature takes about a millisecond, which bounds
-    /// publishing at some thousand messages a second; making a key takes up to a few seconds.
-    #[default]
+    /// publishing at some thousand messages a second and core; making a key takes up to a few
+    /// seconds.
     Rsa,
-    /// Ed25519, thirty times cheaper to sign with; reference nodes accept it.
+    /// Ed25519, thirty times cheaper to sign with; reference nodes accept it. For new nodes.
+    #[default]
     Ed25519,
 }
 

@@ -20,7 +20,9 @@ use crate::{Event, NetworkConfig, NetworkHandle, NodeKey, StartError, defaults};
 mod behaviour;
 mod dialer;
 mod gossip;
+mod lookup;
 mod outbox;
+mod pending;
 mod task;
 
 use behaviour::Behaviour;

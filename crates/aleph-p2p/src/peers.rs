@@ -224,7 +224,7 @@ impl PeerTable {
             })
             .map(|((peer, _), known)| (known.seen, Some(*peer), known.address.as_str()))
             .collect();
-        announced.sort_by(|a, b| b.0.cmp(&a.0));
+        announced.sort_by_key(|(seen, ..)| std::cmp::Reverse(*seen));
         let configured = self
             .configured
             .iter()
