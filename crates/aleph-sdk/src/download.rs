@@ -99,7 +99,12 @@ impl Client {
         progress: ProgressListener,
     ) -> Result<Downloaded> {
         let mut partial = Partial::open(target, file)?;
-        let resumed_from = self.fetch_into(file, &mut partial, &progress).await?;
+        let fetched = self.fetch_into(file, &mut partial, &progress).await;
+        if fetched.is_err() && partial.size == 0 {
+            // Nothing worth resuming.
+            let _ = std::fs::remove_file(&partial.path);
+        }
+        let resumed_from = fetched?;
         let verified = file.kind() == HashKind::Storage;
         if verified {
             let computed = partial.hash();
