@@ -1,2 +1,83 @@
 //! Load scenarios behind the figures of `SPECIFICATION.md`.
-fn main() {}
+//!
+//! Every scenario prints the machine, its figures, and ratios to a floor measured in the same run: on a
+//! noisy machine the ratios hold where single figures don't. Build with `--release`.
+
+mod corpus;
+mod http;
+mod ingest;
+mod machine;
+mod serve;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Load scenarios of alephd
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// Bulk messages through the whole pipeline to durable commits
+    Ingest {
+        /// How many signed messages of about 1 KB
+        #[arg(long, default_value_t = 60_000)]
+        messages: usize,
+        /// Submissions that wait for their commit at once
+        #[arg(long, default_value_t = 2048)]
+        inside: usize,
+        /// Where the database is made; a temporary folder if absent
+        #[arg(long)]
+        data_dir: Option<PathBuf>,
+    },
+    /// `POST /api/v0/messages` from many clients beside the node
+    Http {
+        /// How many signed messages of about 1 KB
+        #[arg(long, default_value_t = 40_000)]
+        messages: usize,
+        /// Connections, each with one request under way
+        #[arg(long, default_value_t = 16)]
+        clients: usize,
+        /// Ask for the final fate (`sync: true`)
+        #[arg(long)]
+        sync: bool,
+    },
+    /// Start time and memory of an idle core node
+    Idle {
+        /// Gossip on, as on a server
+        #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+        p2p: bool,
+    },
+    /// A core node in the foreground, for the other scenarios
+    #[command(hide = true)]
+    Serve {
+        /// Its data folder
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// Gossip on
+        #[arg(long)]
+        p2p: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider was installed twice"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.scenario {
+            Scenario::Ingest { messages, inside, data_dir } => ingest::run(messages, inside, data_dir).await,
+            Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
+            Scenario::Idle { p2p } => serve::idle(p2p).await,
+            Scenario::Serve { data_dir, p2p } => serve::serve(data_dir, p2p).await,
+        }
+    })
+}
