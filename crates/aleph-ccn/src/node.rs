@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::defaults;
 use crate::intake::{catch_up::CatchUp, genesis, gossip};
 use crate::metrics::Metrics;
-use crate::peers::HttpPeers;
+use crate::peers::{HttpPeers, follow_node_list};
 use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError, PipelineOptions, PipelineThreads};
 use crate::placement::{Placement, PlacementError};
 use crate::resolve::Resolver;
@@ -229,6 +229,11 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     );
     let nudge = Arc::new(Notify::new());
     let tasks = TaskTracker::new();
+    if let Some(network) = &network {
+        let follow =
+            follow_node_list(network.clone(), placement.clone(), pipeline.clone(), stopping.clone());
+        tasks.spawn(follow);
+    }
     tasks.spawn(outlet::run(to_do, network, resolver, Arc::clone(&metrics)));
     if let Some(events) = events {
         let gossip = gossip::run(

@@ -2,7 +2,17 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use aleph_p2p::NetworkHandle;
+use std::time::Duration;
+
+use aleph_p2p::{ConfiguredPeer, NetworkHandle};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::pipeline::Pipeline;
+use crate::placement::Placement;
+
+/// The reference keeps the node list for this long (`spec: p2p.md §3.2`).
+const NODE_LIST_EVERY: Duration = Duration::from_secs(300);
 
 /// Where other nodes' APIs are.
 #[derive(Debug, Clone)]
@@ -34,5 +44,42 @@ impl HttpPeers {
         let order = RandomState::new();
         urls.sort_by_key(|url| order.hash_one(url));
         urls
+    }
+}
+
+/// Keeps the peers whose announcements are believed equal to the node list (`spec: p2p.md §3.2`).
+pub(crate) async fn follow_node_list(
+    network: NetworkHandle,
+    placement: Placement,
+    pipeline: Pipeline,
+    stopping: CancellationToken,
+) {
+    let mut feed = pipeline.subscribe();
+    loop {
+        match placement.node_list().await {
+            Ok(Some(nodes)) => {
+                let peers = nodes
+                    .core
+                    .iter()
+                    .filter_map(|node| node.multiaddress.as_deref()?.parse::<ConfiguredPeer>().ok()?.peer_id());
+                network.set_allowed_peers(peers);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the node list can't be read"),
+        }
+        let pause = tokio::time::sleep(NODE_LIST_EVERY);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = &mut pause => break,
+                next = feed.recv() => match next {
+                    Ok(message) if placement.is_node_list(&message) => break,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        }
     }
 }

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::{Config, PlacementConfig};
 use crate::defaults;
-use crate::pipeline::{Pipeline, PipelineError};
+use crate::pipeline::{Pipeline, PipelineError, ProcessedMessage};
 use control::{Desired, Handed};
 
 /// Why placement can't be set up.
@@ -155,6 +155,11 @@ impl Placement {
     pub(crate) async fn node_list(&self) -> Result<Option<NodeList>, aleph_store::StoreError> {
         self.inner.node_list().await
     }
+
+    /// Whether a message changes the node list.
+    pub(crate) fn is_node_list(&self, message: &ProcessedMessage) -> bool {
+        self.inner.is_node_list(message)
+    }
 }
 
 fn identity(
@@ -173,14 +178,16 @@ fn identity(
 }
 
 impl Inner {
-    fn concerns(&self, message: &crate::pipeline::ProcessedMessage) -> bool {
-        match &message.content {
-            Content::Program(_) | Content::Forget(_) => true,
-            Content::Aggregate(aggregate) => {
-                aggregate.key == "corechannel" && aggregate.address.as_str() == self.corechannel_address
-            }
-            _ => false,
-        }
+    fn concerns(&self, message: &ProcessedMessage) -> bool {
+        matches!(&message.content, Content::Program(_) | Content::Forget(_)) || self.is_node_list(message)
+    }
+
+    fn is_node_list(&self, message: &ProcessedMessage) -> bool {
+        matches!(
+            &message.content,
+            Content::Aggregate(aggregate)
+                if aggregate.key == "corechannel" && aggregate.address.as_str() == self.corechannel_address
+        )
     }
 
     async fn node_list(&self) -> Result<Option<NodeList>, aleph_store::StoreError> {
@@ -197,7 +204,7 @@ impl Inner {
     /// What a program asks for, from its message.
     async fn needs(&self, program: &ItemHash) -> Result<Option<Needs>, aleph_store::StoreError> {
         let Some(document) = self.store.content_document(program).await? else { return Ok(None) };
-        let parsed = serde_json::from_str(&document)
+        let parsed = aleph_types::json::parse(document.as_bytes())
             .ok()
             .and_then(|value| Content::parse_value(MessageType::Program, value).ok());
         Ok(match parsed {

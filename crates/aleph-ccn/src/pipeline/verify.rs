@@ -149,7 +149,7 @@ impl Verifier {
                             Content::parse_fetched(message, &bytes).map_err(invalid)?;
                         Some(Fetched { content, document: document.to_string().into(), size })
                     }
-                    Err(error) if error.kind() == aleph_blobs::ErrorKind::TooLarge => {
+                    Err(aleph_blobs::BlobError::TooLarge { .. }) => {
                         return Err(invalid(aleph_types::FormatError::text(format!(
                             "the content of a message is limited to {MAX_CONTENT} bytes"
                         ))));
