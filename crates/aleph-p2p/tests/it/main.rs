@@ -1,6 +1,7 @@
 //! Nodes that talk to each other on loopback.
 
 mod exchange;
+mod foreign;
 mod hostile;
 mod node;
 mod restart;
