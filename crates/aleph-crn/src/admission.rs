@@ -100,6 +100,7 @@ impl Admission {
     }
 
     /// What is promised now.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> Share {
         total(&self.taken.lock())
     }

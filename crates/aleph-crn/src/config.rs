@@ -79,13 +79,13 @@ pub struct Config {
 }
 
 /// How VMs are run.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VmConfig {
     /// Which processor VMs get.
     #[serde(default)]
     pub hypervisor: HypervisorChoice,
-    /// The guest kernel; required to run anything.
+    /// The guest kernel. Without kernel and initramfs those that `runtimes/build` made are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<ImageSource>,
     /// The initramfs that goes with it.
@@ -95,8 +95,20 @@ pub struct VmConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub supervisor_command: Vec<String>,
     /// Start from a template where one can be made.
-    #[serde(default = "yes_option", skip_serializing_if = "Option::is_none")]
-    pub templates: Option<bool>,
+    #[serde(default = "yes")]
+    pub templates: bool,
+}
+
+impl Default for VmConfig {
+    fn default() -> Self {
+        Self {
+            hypervisor: HypervisorChoice::Auto,
+            kernel: None,
+            initramfs: None,
+            supervisor_command: Vec::new(),
+            templates: true,
+        }
+    }
 }
 
 /// Which processor VMs get.
@@ -215,10 +227,6 @@ fn yes() -> bool {
     true
 }
 
-fn yes_option() -> Option<bool> {
-    Some(true)
-}
-
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -263,7 +271,7 @@ impl Config {
             keep_warm_seconds: default_keep_warm(),
             ipv6_address_pool: default_ipv6_pool(),
             payment_receiver_address: None,
-            vm: VmConfig { templates: Some(true), ..VmConfig::default() },
+            vm: VmConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -335,19 +343,11 @@ mod tests {
     #[test]
     fn a_small_document_is_enough_and_unknown_keys_are_named() {
         let config = Config::from_toml("state_dir = \"s\"\ncore_nodes = [\"http://a:1\"]").unwrap();
-        assert_eq!(config, Config::new("s", vec!["http://a:1".into()]).with_parsed_vm());
+        assert_eq!(config, Config::new("s", vec!["http://a:1".into()]));
         let error = Config::from_toml("state_dir = \"s\"\ncore_nodes = [\"http://a\"]\nkeepwarm = 3").unwrap_err();
         assert!(error.to_string().contains("keepwarm"), "{error}");
         let error = Config::from_toml("state_dir = \"s\"\ncore_nodes = []").unwrap_err();
         assert!(error.to_string().contains("core_nodes"), "{error}");
-    }
-
-    impl Config {
-        fn with_parsed_vm(mut self) -> Self {
-            // An absent table gets the table's own default.
-            self.vm = VmConfig::default();
-            self
-        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn program_of_host(host: &str) -> Option<ItemHash> {
 }
 
 /// A host without its port; IPv6 literals keep their brackets.
-pub fn without_port(host: &str) -> &str {
+pub(crate) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() => {
             if name.contains(':') && !name.ends_with(']') { host } else { name }

@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 
 use crate::defaults::REFERENCE_VERSION;
-use crate::hostname::without_port;
+use crate::hostname::{program_of_host, without_port};
 use crate::node::Node;
 use respond::error;
 
@@ -31,7 +31,8 @@ const OWN: [&str; 5] = ["/about/", "/control/", "/status/", "/static/", "/debug/
 
 /// The whole interface.
 pub(crate) fn router(node: Arc<Node>) -> Router {
-    let with_cors = Router::new()
+    // Browsers may call these: `cors::is_open` names the same paths.
+    let open = Router::new()
         .route("/about/login", get(about::login))
         .route("/about/executions/list", get(about::executions_v1))
         .route("/v2/about/executions/list", get(about::executions_v2))
@@ -48,16 +49,16 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/control/machine/{reference}/erase", post(machine::erase))
         .route("/control/machine/{reference}/expire", post(machine::expire))
         .route("/api/v1/executions", get(executions::list))
-        .route("/api/v1/executions/{reference}", get(executions::one))
-        .layer(middleware::from_fn(cors::allow));
+        .route("/api/v1/executions/{reference}", get(executions::one));
     Router::new()
         .route("/control/allocations", post(control::allocations))
         .route("/vm/{reference}", any(programs::by_path))
         .route("/vm/{reference}/", any(programs::by_path))
         .route("/vm/{reference}/{*rest}", any(programs::by_path))
-        .merge(with_cors)
+        .merge(open)
         .fallback(elsewhere)
         .method_not_allowed_fallback(elsewhere)
+        .layer(middleware::from_fn(cors::allow))
         .layer(middleware::from_fn_with_state(Arc::clone(&node), envelope))
         .with_state(node)
 }
@@ -87,8 +88,16 @@ async fn envelope(State(node): State<Arc<Node>>, request: Request, next: Next) -
     let path = request.uri().path();
     let for_program = path.starts_with("/vm/")
         || (!OWN.iter().any(|folder| path.starts_with(folder)) && host_of(&request) != node.config.domain_name);
+    let host = host_of(&request);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = if node.is_draining() && for_program {
         error(StatusCode::SERVICE_UNAVAILABLE, "Server is draining, try another node")
+    } else if let Some(peer) = peer
+        && path.starts_with("/api/")
+        && program_of_host(&host).is_some()
+    {
+        // Our own extension must not hide what programs serve under the same path.
+        programs::by_host(Arc::clone(&node), peer, request, &host).await
     } else {
         next.run(request).await
     };

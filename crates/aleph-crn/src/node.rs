@@ -156,7 +156,7 @@ impl Node {
 
     /// Whether VMs start from templates where that is possible.
     pub(crate) fn uses_templates(&self) -> bool {
-        self.config.vm.templates != Some(false)
+        self.config.vm.templates
     }
 
     /// The core node that guests' calls go to. Guests' calls are passed on as they are, so only a core

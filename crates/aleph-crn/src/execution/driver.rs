@@ -55,7 +55,7 @@ pub(crate) fn start(node: &Arc<Node>, hash: ItemHash) -> Execution {
 struct Vm {
     supervisor: Supervisor,
     /// Given back when dropped.
-    place: Place,
+    _place: Place,
     request_time: Duration,
     answered: Arc<AtomicBool>,
 }
@@ -380,7 +380,7 @@ impl Driver {
         self.last = Some(supervisor.clone());
         self.vm = Some(Vm {
             supervisor,
-            place,
+            _place: place,
             request_time: Duration::from_millis(request_ms),
             answered: Arc::default(),
         });

@@ -1,0 +1,9 @@
+//! The compute node from outside: a core node that does as it is told, and real VMs where the host has
+//! QEMU and `runtimes/build` has run.
+
+mod allocation;
+mod core_node;
+mod files;
+mod node;
+mod routes;
+mod vm;
