@@ -74,6 +74,8 @@ pub struct Metrics {
     pub gossip_garbage: Counter,
     /// Messages given to gossip.
     pub gossip_published: Counter,
+    /// Messages that were not given to gossip because it was too slow; others catch up on them.
+    pub gossip_dropped: Counter,
     /// Messages read from other nodes while catching up.
     pub caught_up: Counter,
     /// Files asked for from other nodes.

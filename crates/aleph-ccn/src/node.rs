@@ -177,7 +177,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         .user_agent(concat!("alephd/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(NodeError::Client)?;
-    let (after_commit, to_do) = mpsc::unbounded_channel();
+    let (after_commit, to_do) = mpsc::channel(crate::pipeline::OUTLET);
     let options = PipelineOptions {
         network: aleph_rules::Network {
             publishers: Publishers {

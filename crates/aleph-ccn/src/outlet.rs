@@ -12,7 +12,7 @@ use crate::resolve::Resolver;
 
 /// Carries out what each commit asked for, until the pipeline ends.
 pub(crate) async fn run(
-    mut after_commit: mpsc::UnboundedReceiver<AfterCommit>,
+    mut after_commit: mpsc::Receiver<AfterCommit>,
     network: Option<NetworkHandle>,
     resolver: Resolver,
     metrics: Arc<Metrics>,

@@ -48,6 +48,9 @@ const WRITE_QUEUE: usize = 4;
 /// Messages of one transaction.
 const WRITE_BATCH: usize = 2048;
 
+/// Messages and fetches that wait for the outlet. Gossip beyond that is left to catching up.
+pub(crate) const OUTLET: usize = 16_384;
+
 /// Processed messages that a slow subscriber may lag behind before it loses some.
 const FEED: usize = 4096;
 
@@ -192,7 +195,7 @@ impl Pipeline {
         writer: Writer,
         blobs: BlobStore,
         metrics: Arc<Metrics>,
-        after_commit: mpsc::UnboundedSender<AfterCommit>,
+        after_commit: mpsc::Sender<AfterCommit>,
     ) -> Result<(Pipeline, PipelineThreads), PipelineError> {
         // Unbounded, but what comes from outside holds a permit; the rest is bounded by the waiting rows.
         let (jobs, to_verify) = crossbeam_channel::unbounded();
@@ -230,10 +233,10 @@ impl Pipeline {
 
     /// Takes a message; answers when its fate is on disk.
     pub async fn submit(&self, parsed: ParsedMessage, origin: Origin) -> Result<Outcome, PipelineError> {
-        if self.shared.known.contains(&parsed.message) {
-            if let Some(outcome) = self.settled(&parsed.message.item_hash).await? {
-                return Ok(outcome);
-            }
+        if self.shared.known.contains(&parsed.message)
+            && let Some(outcome) = self.settled(&parsed.message.item_hash).await?
+        {
+            return Ok(outcome);
         }
         let (reply, answer) = oneshot::channel();
         self.send(Submission {

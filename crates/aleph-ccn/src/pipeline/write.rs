@@ -7,6 +7,7 @@ use aleph_rules::{Candidate, Decision, Dependency, Effect};
 use aleph_store::{NewMessage, NewPending, PendingMessage, StoreError, Transaction, Writer};
 use aleph_types::{ItemHash, Message, MessageStatus, ParsedMessage, Rejection, Timestamp};
 use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
 use super::verify::{Envelope, Ready, Work};
@@ -26,7 +27,7 @@ pub(crate) struct WriteStage {
     jobs: Sender<Job>,
     shared: Arc<Shared>,
     feed: broadcast::Sender<Arc<ProcessedMessage>>,
-    after_commit: mpsc::UnboundedSender<AfterCommit>,
+    after_commit: mpsc::Sender<AfterCommit>,
     metrics: Arc<Metrics>,
     /// Dependency keys that waiting rows name, and how many rows: most messages wake nobody, and this
     /// says so without a query.
@@ -58,7 +59,7 @@ impl WriteStage {
         jobs: Sender<Job>,
         shared: Arc<Shared>,
         feed: broadcast::Sender<Arc<ProcessedMessage>>,
-        after_commit: mpsc::UnboundedSender<AfterCommit>,
+        after_commit: mpsc::Sender<AfterCommit>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self { options, writer, jobs, shared, feed, after_commit, metrics, waited_on: HashMap::new() }
@@ -201,7 +202,14 @@ impl WriteStage {
             let _ = self.jobs.send(Job::Message(Box::new(submission)));
         }
         for after in consequences.after {
-            let _ = self.after_commit.send(after);
+            match self.after_commit.try_send(after) {
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(AfterCommit::Publish(_))) => self.metrics.gossip_dropped.increment(),
+                // A fetch must not be forgotten: a message waits for it.
+                Err(TrySendError::Full(fetch @ AfterCommit::Fetch(_))) => {
+                    let _ = self.after_commit.blocking_send(fetch);
+                }
+            }
         }
     }
 }
