@@ -18,6 +18,9 @@ pub struct Placement {
     /// The compute nodes that were considered.
     #[serde(default)]
     pub candidates: Vec<Candidate>,
+    /// Where the decision stands, in words.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// A core node of a placement.
@@ -79,13 +82,15 @@ impl Placement {
         if self.allocation.is_some() {
             return None;
         }
+        // The node's own words; "about to" is progress, no obstacle.
+        let undecided = || self.note.clone().filter(|note| note != "about to be allocated");
+        let Some(responsible) = &self.responsible else { return undecided() };
         if self.candidates.is_empty() {
-            return self.responsible.as_ref().map(|node| {
-                format!("core node {} has no compute node linked", label(&node.name, &node.hash))
-            });
+            let name = label(&responsible.name, &responsible.hash);
+            return Some(format!("core node {name} has no compute node linked"));
         }
         if self.candidates.iter().any(|candidate| candidate.eligible) {
-            return None;
+            return undecided();
         }
         let reasons: Vec<String> = self
             .candidates

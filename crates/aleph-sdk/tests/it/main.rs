@@ -1,6 +1,8 @@
 //! The client against a node that misbehaves in ways a real one can't be made to. What a well-behaved node
 //! does is tested against the real one.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod deploying;
 mod downloads;
 mod publishing;
