@@ -374,7 +374,10 @@ mod tests {
         assert_eq!(choose(&on_demand, &holder), Some(hash('a')));
         let silent = ComputeFacts { reach: Reach::Unreachable, ..holder.clone() };
         assert_eq!(choose(&on_demand, &silent), Some(hash('b')));
-        assert_eq!(choose_compute(&program, &on_demand, std::slice::from_ref(&silent)).chosen, Some(hash('a')));
+        assert_eq!(
+            choose_compute(&program, &on_demand, std::slice::from_ref(&silent)).chosen,
+            Some(hash('a'))
+        );
         assert_eq!(choose(&persistent, &silent), Some(hash('a')));
         let moved = Needs { demanded_node: Some(hash('b')), persistent: true, ..Needs::default() };
         assert_eq!(choose(&moved, &holder), Some(hash('b')));
