@@ -82,6 +82,15 @@ impl Writer {
         Ok(Transaction { transaction })
     }
 
+    /// Bounds the database to `pages` beyond its present size (`None` lifts the bound, `Some(0)` lets it
+    /// not grow at all); returns its present size in pages. Further growth fails like a full disk.
+    pub fn limit_pages(&self, pages: Option<i64>) -> Result<i64, StoreError> {
+        let present: i64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        let limit = pages.map_or(i64::from(u32::MAX) - 1, |pages| present + pages);
+        self.connection.query_row(&format!("PRAGMA max_page_count = {limit}"), [], |_| Ok(()))?;
+        Ok(present)
+    }
+
     /// Copies the log into the database file, as far as readers allow.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

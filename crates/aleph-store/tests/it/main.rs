@@ -1,0 +1,5 @@
+//! The database as the pipeline uses it.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod opening;
+mod rules;

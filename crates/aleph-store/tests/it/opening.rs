@@ -1,0 +1,145 @@
+//! Opening databases that are new, newer, foreign, damaged, full.
+
+use aleph_rules::Effect;
+use aleph_store::{NewMessage, Store, StoreErrorKind};
+use aleph_types::content::Content;
+use aleph_types::{Address, ItemHash, ParsedMessage, Timestamp};
+use serde_json::json;
+
+fn post(number: usize) -> ParsedMessage {
+    let text = json!({ "address": "0xA", "time": number, "type": "t", "content": "x".repeat(2000) }).to_string();
+    let envelope = json!({
+        "chain": "ETH", "sender": "0xA", "signature": "0x", "type": "POST", "time": number,
+        "item_hash": ItemHash::sha256(text.as_bytes()), "item_content": text,
+    });
+    ParsedMessage::from_value(&envelope).unwrap()
+}
+
+fn new_message(parsed: &ParsedMessage) -> NewMessage<'_> {
+    NewMessage {
+        message: &parsed.message,
+        content: parsed.content.as_ref().unwrap(),
+        document: None,
+        size: 1,
+        reception_time: Timestamp::EPOCH,
+    }
+}
+
+#[test]
+fn a_second_start_finds_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/on/demand/node.sqlite3");
+    let parsed = post(1);
+    {
+        let (_store, mut writer) = Store::open(&path).unwrap();
+        let mut transaction = writer.begin().unwrap();
+        transaction.process(new_message(&parsed), &[]).unwrap();
+        transaction.commit().unwrap();
+        // Not committed: not there.
+        let lost = post(2);
+        let mut transaction = writer.begin().unwrap();
+        transaction.process(new_message(&lost), &[]).unwrap();
+    }
+    let (_store, mut writer) = Store::open(&path).unwrap();
+    let transaction = writer.begin().unwrap();
+    assert!(transaction.status(&parsed.message.item_hash).unwrap().is_some());
+    assert!(transaction.status(&post(2).message.item_hash).unwrap().is_none());
+}
+
+#[test]
+fn a_newer_schema_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.sqlite3");
+    drop(Store::open(&path).unwrap());
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("INSERT INTO migrations (number, checksum) VALUES (999, 'x')", [])
+        .unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
+    let text = error.to_string();
+    assert!(text.contains("schema 999") && text.contains("newer alephd"), "{text}");
+}
+
+#[test]
+fn a_schema_of_another_build_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.sqlite3");
+    drop(Store::open(&path).unwrap());
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE migrations SET checksum = 'other' WHERE number = 1", [])
+        .unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
+    assert!(error.to_string().contains("another build"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.sqlite3");
+    std::fs::write(&path, "this is a letter to my grandmother, and it is long enough ".repeat(40)).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
+    assert!(error.to_string().contains("no SQLite database"), "{error}");
+}
+
+#[test]
+fn a_full_disk_refuses_loses_nothing_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.sqlite3");
+    let (_store, mut writer) = Store::open(&path).unwrap();
+    let kept = post(1);
+    let mut transaction = writer.begin().unwrap();
+    transaction.process(new_message(&kept), &[]).unwrap();
+    transaction.commit().unwrap();
+    // SQLite's own limit on pages gives the error of a full disk without filling one.
+    let pages = writer.limit_pages(Some(0)).unwrap();
+    let mut refused = None;
+    for number in 2..2000 {
+        let parsed = post(number);
+        let mut transaction = writer.begin().unwrap();
+        let result =
+            transaction.process(new_message(&parsed), &[]).and_then(|_| transaction.commit());
+        if let Err(error) = result {
+            refused = Some((error, parsed));
+            break;
+        }
+    }
+    let (error, parsed) = refused.expect("the disk never filled up");
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.to_string().contains("full"), "{error}");
+    writer.limit_pages(Some(pages + 100_000)).unwrap();
+    let mut transaction = writer.begin().unwrap();
+    assert!(transaction.status(&kept.message.item_hash).unwrap().is_some());
+    assert!(transaction.status(&parsed.message.item_hash).unwrap().is_none());
+    transaction.process(new_message(&parsed), &[]).unwrap();
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn balances_take_the_newest_height() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.sqlite3");
+    let (_store, mut writer) = Store::open(&path).unwrap();
+    for (number, height, amount) in [(1, 10, "5"), (2, 12, "7.5"), (3, 11, "6")] {
+        let parsed = post(number);
+        let effect = Effect::SetBalances {
+            chain: "ETH".into(),
+            dapp: String::new(),
+            height,
+            entries: vec![aleph_rules::BalanceEntry { address: Address::from("0xB"), amount: amount.into() }],
+        };
+        let mut transaction = writer.begin().unwrap();
+        transaction.process(new_message(&parsed), &[effect]).unwrap();
+        transaction.commit().unwrap();
+    }
+    drop(writer);
+    let amount: String = rusqlite::Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT amount FROM balances WHERE address = '0xB'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(amount, "7.5");
+    assert!(matches!(post(1).content, Some(Content::Post(_))));
+}
