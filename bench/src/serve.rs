@@ -18,7 +18,7 @@ pub(crate) fn config(data_dir: PathBuf, p2p: bool) -> Config {
     config.http.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     config.p2p.enabled = p2p;
     config.p2p.listen = "/ip4/127.0.0.1/tcp/0".to_owned();
-    config.p2p.key_type = KeyKind::Rsa;
+    config.p2p.key_type = KeyKind::Ed25519;
     config
 }
 

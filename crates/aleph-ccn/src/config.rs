@@ -83,7 +83,7 @@ pub struct P2pConfig {
     pub peers: Vec<String>,
     /// Key file; relative to the data folder. Made at first start.
     pub key_file: PathBuf,
-    /// The kind of key that is made: `rsa` or `ed25519`.
+    /// The kind of key that is made when there is none: `ed25519` or `rsa`.
     pub key_type: KeyKind,
     /// Topic of messages.
     pub topic: String,
@@ -99,7 +99,7 @@ impl Default for P2pConfig {
             announce: None,
             peers: Vec::new(),
             key_file: PathBuf::from("node-secret.pkcs8.der"),
-            key_type: KeyKind::Rsa,
+            key_type: KeyKind::Ed25519,
             topic: defaults::TOPIC.to_owned(),
             alive_topic: defaults::ALIVE_TOPIC.to_owned(),
         }
