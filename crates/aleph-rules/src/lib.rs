@@ -23,9 +23,9 @@ mod forget;
 mod node_post;
 mod permissions;
 mod post;
-mod program;
 mod stamp;
 mod store;
+mod vm;
 
 mod aggregate;
 
@@ -83,12 +83,10 @@ pub fn decide<F: Facts>(
         Content::Post(post) => post::decide(candidate, post, network, facts, &mut effects)?,
         Content::Aggregate(aggregate) => aggregate::decide(candidate, aggregate, facts, &mut effects)?,
         Content::Store(store) => store::decide(candidate, store, facts, &mut effects)?,
-        Content::Program(program) => program::decide(candidate, program, facts, &mut effects)?,
+        Content::Program(program) => vm::decide(candidate, program, facts, &mut effects)?,
         Content::Forget(forget) => forget::decide(candidate, forget, facts, &mut effects)?,
-        Content::Instance(_) | Content::VProgram(_) => Some(Decision::Reject(Rejection::text(
-            ErrorCode::InternalError,
-            format!("this node does not process {} messages yet", message.message_type),
-        ))),
+        Content::Instance(instance) => vm::decide_instance(candidate, instance, facts, &mut effects)?,
+        Content::VProgram(v_program) => vm::decide_v_program(candidate, v_program, facts, &mut effects)?,
     };
     Ok(outcome.unwrap_or(Decision::Process(effects)))
 }

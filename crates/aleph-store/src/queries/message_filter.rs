@@ -52,7 +52,9 @@ impl MessageFilter {
             values.as_ref().is_none_or(|values| value.is_some_and(|value| values.contains(value)))
         }
         fn names(values: &Option<Vec<String>>, text: Option<&str>) -> bool {
-            values.as_ref().is_none_or(|values| text.is_some_and(|text| values.iter().any(|value| value == text)))
+            values
+                .as_ref()
+                .is_none_or(|values| text.is_some_and(|text| values.iter().any(|value| value == text)))
         }
         let (content_type, reference, key, file) = indexed_fields(content);
         self.statuses.processed
@@ -66,9 +68,10 @@ impl MessageFilter {
             && is_one(&self.chains, Some(&message.chain))
             && is_one(&self.hashes, Some(&message.item_hash))
             && is_one(&self.payment_types, payment_type(content).as_ref())
-            && self.content_hashes.as_ref().is_none_or(|hashes| {
-                file.is_some_and(|file| hashes.iter().any(|hash| hash.as_str() == file))
-            })
+            && self
+                .content_hashes
+                .as_ref()
+                .is_none_or(|hashes| file.is_some_and(|file| hashes.iter().any(|hash| hash.as_str() == file)))
             && self.tags.as_ref().is_none_or(|tags| content.tags().iter().any(|tag| tags.contains(tag)))
             && self.start.is_none_or(|start| message.time >= start)
             && self.end.is_none_or(|end| message.time < end)

@@ -7,7 +7,8 @@ use aleph_types::{Address, ItemHash, ParsedMessage, Timestamp};
 use serde_json::json;
 
 fn post(number: usize) -> ParsedMessage {
-    let text = json!({ "address": "0xA", "time": number, "type": "t", "content": "x".repeat(2000) }).to_string();
+    let text =
+        json!({ "address": "0xA", "time": number, "type": "t", "content": "x".repeat(2000) }).to_string();
     let envelope = json!({
         "chain": "ETH", "sender": "0xA", "signature": "0x", "type": "POST", "time": number,
         "item_hash": ItemHash::sha256(text.as_bytes()), "item_content": text,
@@ -100,8 +101,7 @@ fn a_full_disk_refuses_loses_nothing_and_recovers() {
     for number in 2..2000 {
         let parsed = post(number);
         let mut transaction = writer.begin().unwrap();
-        let result =
-            transaction.process(new_message(&parsed), &[]).and_then(|_| transaction.commit());
+        let result = transaction.process(new_message(&parsed), &[]).and_then(|_| transaction.commit());
         if let Err(error) = result {
             refused = Some((error, parsed));
             break;

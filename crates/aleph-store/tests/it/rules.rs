@@ -132,11 +132,7 @@ fn who_may_act_for_whom() {
     assert_eq!(world.refused(stranger, "FORGET", forget.clone()), (ErrorCode::PermissionDenied, false));
     world.accepted(OTHER, "FORGET", forget);
     // Revoked: a later element of the aggregate counts.
-    world.accepted(
-        OWNER,
-        "AGGREGATE",
-        json!({ "key": "security", "content": { "authorizations": [] } }),
-    );
+    world.accepted(OWNER, "AGGREGATE", json!({ "key": "security", "content": { "authorizations": [] } }));
     let mut later = on_behalf(post());
     later["content"] = 2.into();
     assert_eq!(world.refused(OTHER, "POST", later), (ErrorCode::PermissionDenied, false));
@@ -163,9 +159,8 @@ fn amends() {
 fn versions_of_files() {
     let mut world = World::new();
     let first = world.accepted(OWNER, "STORE", store(1));
-    let update = |of: &ItemHash, number: u8| {
-        json!({ "item_type": "storage", "item_hash": file(number), "ref": of })
-    };
+    let update =
+        |of: &ItemHash, number: u8| json!({ "item_type": "storage", "item_hash": file(number), "ref": of });
     let second = world.accepted(OWNER, "STORE", update(&first, 2));
     assert_eq!(world.refused(OWNER, "STORE", update(&second, 3)), (ErrorCode::StoreUpdateUpdate, false));
     let unknown = ItemHash::sha256(b"unknown");
@@ -262,4 +257,41 @@ fn content_that_is_elsewhere_is_waited_for() {
     let Decision::Wait { on, otherwise } = decision else { panic!("{decision:?}") };
     assert!(on.fetchable().is_some());
     assert_eq!(otherwise.code, ErrorCode::ContentUnavailable);
+}
+
+#[test]
+fn instances_and_verified_programs() {
+    let mut world = World::new();
+    let image = world.accepted(OWNER, "STORE", store(1));
+    let instance = |parent: &ItemHash| {
+        json!({
+            "allow_amend": false, "environment": {}, "resources": {},
+            "rootfs": { "parent": { "ref": parent }, "persistence": "host", "size_mib": 20 },
+        })
+    };
+    let unknown = ItemHash::sha256(b"unknown");
+    assert_eq!(world.refused(OWNER, "INSTANCE", instance(&unknown)), (ErrorCode::VmVolumeNotFound, true));
+    let running = world.accepted(OWNER, "INSTANCE", instance(&image));
+    assert_eq!(
+        world.refused(OWNER, "FORGET", json!({ "hashes": [image] })),
+        (ErrorCode::ForgetNotAllowed, false)
+    );
+    // Only programs can be replaced.
+    let mut update = instance(&image);
+    update["replaces"] = running.as_str().into();
+    assert_eq!(world.refused(OWNER, "INSTANCE", update), (ErrorCode::VmRefNotFound, true));
+    world.accepted(OWNER, "FORGET", json!({ "hashes": [running] }));
+
+    let digest = "a".repeat(96);
+    let verified = |workload: &ItemHash| {
+        json!({
+            "allow_amend": false, "environment": { "internet": true }, "resources": {},
+            "payment": { "type": "credit" }, "runtime": { "ref": image },
+            "workload": { "ref": workload, "hash_tree": image, "roothash": "b".repeat(64) },
+            "verification": { "backend": "sev_snp", "measurements": [
+                { "platform": "sev_snp", "registers": { "launch": digest } } ] },
+        })
+    };
+    assert_eq!(world.refused(OWNER, "V-PROGRAM", verified(&unknown)), (ErrorCode::VmVolumeNotFound, true));
+    world.accepted(OWNER, "V-PROGRAM", verified(&image));
 }
