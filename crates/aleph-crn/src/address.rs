@@ -68,7 +68,8 @@ mod tests {
     #[test]
     fn the_published_examples() {
         let pool = Ipv6Pool::parse("1111:2222:3333:4444::/64").unwrap();
-        let hash: ItemHash = "8920215b2e961a4d4c59a8ceb2803af53f91530ff53d6704273ab4d380bc6446".parse().unwrap();
+        let hash: ItemHash =
+            "8920215b2e961a4d4c59a8ceb2803af53f91530ff53d6704273ab4d380bc6446".parse().unwrap();
         let network = pool.network_of(VmKind::Program, &hash).unwrap();
         assert_eq!(network.to_string(), "1111:2222:3333:4444:1:8920:215b:2e90");
         assert_eq!(guest_of(network).to_string(), "1111:2222:3333:4444:1:8920:215b:2e91");

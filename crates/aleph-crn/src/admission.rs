@@ -91,7 +91,12 @@ impl Admission {
         self.seat(&mut self.taken.lock(), hash, share)
     }
 
-    fn seat(self: &Arc<Self>, taken: &mut HashMap<ItemHash, (u32, Share)>, hash: &ItemHash, share: Share) -> Place {
+    fn seat(
+        self: &Arc<Self>,
+        taken: &mut HashMap<ItemHash, (u32, Share)>,
+        hash: &ItemHash,
+        share: Share,
+    ) -> Place {
         let vm_id = (START_ID_INDEX..)
             .find(|id| !taken.values().any(|(other, _)| other == id))
             .expect("fewer VMs than numbers");

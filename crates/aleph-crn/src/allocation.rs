@@ -61,7 +61,9 @@ impl Allocations {
     pub(crate) async fn replace(&self, signer: &str, wanted: Desired) -> io::Result<Change> {
         let (next, change) = replaced(&self.desired.lock(), signer, wanted);
         let (path, bytes) = (self.path.clone(), serde_json::to_vec_pretty(&next)?);
-        tokio::task::spawn_blocking(move || write_atomically(&path, &bytes)).await.map_err(io::Error::other)??;
+        tokio::task::spawn_blocking(move || write_atomically(&path, &bytes))
+            .await
+            .map_err(io::Error::other)??;
         *self.desired.lock() = next;
         Ok(change)
     }
@@ -81,7 +83,9 @@ impl Allocations {
             return Ok(());
         }
         let (path, bytes) = (self.path.clone(), serde_json::to_vec_pretty(&next)?);
-        tokio::task::spawn_blocking(move || write_atomically(&path, &bytes)).await.map_err(io::Error::other)??;
+        tokio::task::spawn_blocking(move || write_atomically(&path, &bytes))
+            .await
+            .map_err(io::Error::other)??;
         *self.desired.lock() = next;
         Ok(())
     }

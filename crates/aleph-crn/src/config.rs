@@ -163,6 +163,8 @@ pub struct Limits {
     pub image_code_bytes: u64,
     /// Bytes of a runtime or an immutable volume.
     pub image_bytes: u64,
+    /// Bytes of files of the network that are kept; known programs' files stay whatever their size.
+    pub cache_bytes: u64,
     /// VMs at once.
     pub max_vms: usize,
     /// Memory of all programs together, MiB. Default: 8192 or what the host has beyond
@@ -191,6 +193,7 @@ impl Default for Limits {
             inline_code_bytes: defaults::INLINE_CODE_BYTES,
             image_code_bytes: defaults::IMAGE_CODE_BYTES,
             image_bytes: defaults::IMAGE_BYTES,
+            cache_bytes: defaults::CACHE_BYTES,
             max_vms: defaults::MAX_VMS,
             program_memory_mib: None,
             host_memory_reserved_mib: defaults::HOST_MEMORY_RESERVED_MIB,
@@ -294,7 +297,10 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, problem: String| Err(ConfigError::Value { key, problem });
         if self.core_nodes.is_empty() {
-            return wrong("core_nodes", "is empty; name at least one core node, such as \"http://127.0.0.1:4024\"".into());
+            return wrong(
+                "core_nodes",
+                "is empty; name at least one core node, such as \"http://127.0.0.1:4024\"".into(),
+            );
         }
         for url in &self.core_nodes {
             match reqwest::Url::parse(url) {
@@ -303,11 +309,16 @@ impl Config {
             }
         }
         if self.domain_name.is_empty() || self.domain_name.contains(['/', ':', ' ']) {
-            return wrong("domain_name", format!("is '{}'; give a host name without scheme and port", self.domain_name));
+            return wrong(
+                "domain_name",
+                format!("is '{}'; give a host name without scheme and port", self.domain_name),
+            );
         }
         for signer in &self.allocation_signers {
             let digits = signer.as_str().strip_prefix("0x");
-            if !digits.is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|b| b.is_ascii_hexdigit())) {
+            if !digits
+                .is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+            {
                 return wrong("allocation_signers", format!("has '{signer}', which is no EVM address"));
             }
         }
@@ -317,9 +328,15 @@ impl Config {
             return wrong("allocation_token_hash", "must be 64 lower-case hexadecimal digits".into());
         }
         if crate::address::Ipv6Pool::parse(&self.ipv6_address_pool).is_none() {
-            return wrong("ipv6_address_pool", format!("is '{}'; give a /64 or /56 such as fc00:1:2:3::/64", self.ipv6_address_pool));
+            return wrong(
+                "ipv6_address_pool",
+                format!("is '{}'; give a /64 or /56 such as fc00:1:2:3::/64", self.ipv6_address_pool),
+            );
         }
-        if self.limits.max_vms == 0 || self.limits.vcpu_overcommit == 0 || self.limits.init_timeout_seconds == 0 {
+        if self.limits.max_vms == 0
+            || self.limits.vcpu_overcommit == 0
+            || self.limits.init_timeout_seconds == 0
+        {
             return wrong("limits", "has a zero where at least one is needed".into());
         }
         Ok(())
@@ -344,7 +361,8 @@ mod tests {
     fn a_small_document_is_enough_and_unknown_keys_are_named() {
         let config = Config::from_toml("state_dir = \"s\"\ncore_nodes = [\"http://a:1\"]").unwrap();
         assert_eq!(config, Config::new("s", vec!["http://a:1".into()]));
-        let error = Config::from_toml("state_dir = \"s\"\ncore_nodes = [\"http://a\"]\nkeepwarm = 3").unwrap_err();
+        let error =
+            Config::from_toml("state_dir = \"s\"\ncore_nodes = [\"http://a\"]\nkeepwarm = 3").unwrap_err();
         assert!(error.to_string().contains("keepwarm"), "{error}");
         let error = Config::from_toml("state_dir = \"s\"\ncore_nodes = []").unwrap_err();
         assert!(error.to_string().contains("core_nodes"), "{error}");

@@ -104,3 +104,9 @@ pub const FETCH_PAUSE: Duration = Duration::from_millis(500);
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Disk that templates of VMs may take together.
 pub const TEMPLATE_BYTES: u64 = 4 << 30;
+/// Files of the network that are kept here; beyond it the oldest that no known program needs go.
+pub const CACHE_BYTES: u64 = 32 << 30;
+/// A file that just came belongs to a preparation that nobody lists yet.
+pub const SWEEP_GRACE: Duration = Duration::from_secs(600);
+/// Idle VMs that one start may end to make room.
+pub const MAX_EVICTIONS: usize = 16;

@@ -61,6 +61,17 @@ impl Executions {
         }
     }
 
+    /// The running program that nobody has used for longest, if one may be stopped.
+    pub(crate) fn coldest_idle(&self) -> Option<Execution> {
+        let known = self.known.lock();
+        let idle = known.values().filter_map(|execution| {
+            let view = execution.view();
+            let idle = view.state == (State::Running { active: 0, leaving: None }) && !view.persistent;
+            idle.then(|| (view.last_used_ms, execution))
+        });
+        idle.min_by_key(|(used, _)| *used).map(|(_, execution)| execution.clone())
+    }
+
     /// Every program, in the order of their hashes.
     pub(crate) fn all(&self) -> Vec<Execution> {
         let mut all: Vec<Execution> = self.known.lock().values().cloned().collect();

@@ -10,7 +10,9 @@ use serde::Serialize;
 /// and sometimes match them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("404: Item hash {0} not found: no core node of this node knows the message; check the hash, or wait until the message has spread")]
+    #[error(
+        "404: Item hash {0} not found: no core node of this node knows the message; check the hash, or wait until the message has spread"
+    )]
     MessageNotFound(ItemHash),
     #[error("410: message {hash} was {status}; nothing runs under it any more")]
     MessageGone { hash: ItemHash, status: String },
@@ -22,7 +24,9 @@ pub(crate) enum Failure {
     CoreNodesUnreachable(String),
     #[error("400: Code, runtime or data not available: {what} {reference}: {cause}")]
     FileUnavailable { what: &'static str, reference: String, cause: String },
-    #[error("400: Code, runtime or data not available: {what} {reference} is corrupt: {cause}; it was refused and never run")]
+    #[error(
+        "400: Code, runtime or data not available: {what} {reference} is corrupt: {cause}; it was refused and never run"
+    )]
     FileCorrupt { what: &'static str, reference: String, cause: String },
     #[error("500: {label} file too large{}: {size} bytes, at most {most} are taken here", if *inline { " to pass as an inline zip" } else { "" })]
     FileTooLarge { label: &'static str, inline: bool, size: u64, most: u64 },
@@ -48,7 +52,9 @@ pub(crate) enum Failure {
     Busy(String),
     #[error("Maximum request body size {0} exceeded")]
     RequestTooLarge(u64),
-    #[error("404: program {0} is not allocated on this node, and this node serves no others; ask `aleph program list` where it runs")]
+    #[error(
+        "404: program {0} is not allocated on this node, and this node serves no others; ask `aleph program list` where it runs"
+    )]
     NotAllocated(ItemHash),
     #[error("503: the VM of this program is being stopped: {0}; repeat the request")]
     Stopping(String),

@@ -37,13 +37,16 @@ mod tests {
 
     #[test]
     fn the_published_example() {
-        let hash: ItemHash = "8920215b2e961a4d4c59a8ceb2803af53f91530ff53d6704273ab4d380bc6446".parse().unwrap();
+        let hash: ItemHash =
+            "8920215b2e961a4d4c59a8ceb2803af53f91530ff53d6704273ab4d380bc6446".parse().unwrap();
         let label = "reqccwzosyne2tczvdhlfab26u7zcuyp6u6wobbhhk2nhaf4mrda";
         assert_eq!(label_of(&hash).unwrap(), label);
         for host in [format!("{label}.aleph.sh"), format!("{label}.localhost:4020"), label.to_uppercase()] {
             assert_eq!(program_of_host(&host), Some(hash.clone()), "{host}");
         }
-        for host in ["", "localhost", "127.0.0.1:4020", "crn.example.org", &label[1..], &format!("{label}a.x")] {
+        for host in
+            ["", "localhost", "127.0.0.1:4020", "crn.example.org", &label[1..], &format!("{label}a.x")]
+        {
             assert_eq!(program_of_host(host), None, "{host}");
         }
     }

@@ -87,7 +87,8 @@ async fn elsewhere(
 async fn envelope(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let for_program = path.starts_with("/vm/")
-        || (!OWN.iter().any(|folder| path.starts_with(folder)) && host_of(&request) != node.config.domain_name);
+        || (!OWN.iter().any(|folder| path.starts_with(folder))
+            && host_of(&request) != node.config.domain_name);
     let host = host_of(&request);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = if node.is_draining() && for_program {
@@ -110,7 +111,8 @@ async fn envelope(State(node): State<Arc<Node>>, request: Request, next: Next) -
 /// The host that was asked for, without port, in lower case.
 fn host_of(request: &Request) -> String {
     let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = header.or_else(|| request.uri().authority().map(|authority| authority.as_str())).unwrap_or_default();
+    let host =
+        header.or_else(|| request.uri().authority().map(|authority| authority.as_str())).unwrap_or_default();
     without_port(host).to_ascii_lowercase()
 }
 

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Error;
-use crate::admission::{Admission, Capacity};
+use crate::admission::{Admission, Capacity, Place, Share};
 use crate::allocation::Allocations;
 use crate::auth::replay::ReplayGuard;
 use crate::config::{Config, HypervisorChoice, ImageSource};
-use crate::defaults::{MAX_STARTS, TEMPLATE_BYTES};
+use crate::defaults::{MAX_EVICTIONS, MAX_STARTS, STOP_TIMEOUT, TEMPLATE_BYTES};
 use crate::execution::handle::Command;
 use crate::execution::machine::{Event, State};
 use crate::execution::plan::HostRules;
@@ -59,6 +59,7 @@ pub(crate) struct Node {
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
     draining: AtomicBool,
+    sweeping: tokio::sync::Mutex<()>,
 }
 
 impl Node {
@@ -80,7 +81,12 @@ impl Node {
         let messages = Arc::new(Messages::new(Arc::clone(&core_nodes), Arc::clone(&files)));
         let host = HostFacts::read(&config.state_dir);
         let capacity = Capacity::of(&config.limits, host.memory_total, host.cores);
-        tracing::info!(memory_mib = capacity.memory_mib, vcpus = capacity.vcpus, vms = capacity.vms, "capacity for programs");
+        tracing::info!(
+            memory_mib = capacity.memory_mib,
+            vcpus = capacity.vcpus,
+            vms = capacity.vms,
+            "capacity for programs"
+        );
         if capacity.memory_mib == 0 {
             tracing::warn!(
                 "no memory is left for programs: lower limits.host_memory_reserved_mib or set limits.program_memory_mib"
@@ -103,6 +109,7 @@ impl Node {
             ended: Mutex::default(),
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
+            sweeping: tokio::sync::Mutex::new(()),
             config,
             core_nodes,
             messages,
@@ -217,6 +224,41 @@ impl Node {
                 tracing::warn!(%id, %error, "the folder of an ended vm can't be removed");
             }
         }
+    }
+
+    /// Keeps the store of files within its budget.
+    pub(crate) async fn sweep_files(&self) {
+        let Ok(_only_one) = self.sweeping.try_lock() else { return };
+        let needed = self
+            .executions
+            .all()
+            .iter()
+            .flat_map(|execution| execution.view().files.iter().map(|file| file.stored.file.clone()).collect::<Vec<_>>())
+            .collect();
+        let freed = self.files.sweep(self.config.limits.cache_bytes, needed).await;
+        if freed > 0 {
+            tracing::info!(freed, "old files removed");
+        }
+    }
+
+    /// Takes a place for a VM. When there is none, programs that nobody uses at the moment make room, the
+    /// one unused for longest first.
+    pub(crate) async fn place_for(&self, hash: &ItemHash, share: Share) -> Result<Place, Failure> {
+        let mut refusal = String::new();
+        for _ in 0..=MAX_EVICTIONS {
+            match self.admission.admit(hash, share) {
+                Ok(place) => return Ok(place),
+                Err(cause) => refusal = cause,
+            }
+            let Some(idle) = self.executions.coldest_idle() else { break };
+            tracing::info!(%hash, stopped = %idle.hash, "making room");
+            idle.tell(Command::Event(Event::IdleExpired));
+            let ended = idle.wait_until(|view| !view.state.has_vm() || view.state.is_busy());
+            if tokio::time::timeout(STOP_TIMEOUT * 2, ended).await.is_err() {
+                break;
+            }
+        }
+        Err(Failure::NoCapacity(refusal))
     }
 
     /// Removes a program that is no more: its VM, its allocation, its volumes.

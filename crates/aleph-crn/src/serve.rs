@@ -25,8 +25,7 @@ use crate::node::Node;
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let address = config.listen;
     config.check()?;
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
     run_on(listener, config, shutdown).await
 }
 

@@ -104,7 +104,9 @@ pub(crate) fn authenticate(
     let text = |key: &str| fields.get(key).and_then(Value::as_str).ok_or(OwnerAuthError::OperationFields);
     let time: Timestamp = text("time")?.parse().map_err(|_| OwnerAuthError::OperationFields)?;
     let (domain, path, method) = (text("domain")?, text("path")?, text("method")?);
-    if !matches!(method, "POST" | "GET" | "DELETE") || now.duration_since(time).unsigned_abs() > OPERATION_SKEW {
+    if !matches!(method, "POST" | "GET" | "DELETE")
+        || now.duration_since(time).unsigned_abs() > OPERATION_SKEW
+    {
         return Err(OwnerAuthError::OperationFields);
     }
     if domain != target.domain {
@@ -262,11 +264,16 @@ mod tests {
                 401,
                 "Invalid method. Signed: 'POST' !=  request:'GET",
             ),
-            (refused(Some(key), Some(&wrong_operation), target(), now()), 401, "Signature could not verified"),
+            (
+                refused(Some(key), Some(&wrong_operation), target(), now()),
+                401,
+                "Signature could not verified",
+            ),
         ] {
             assert_eq!(actual, (status, words.to_owned()));
         }
-        let (status, words) = refused(Some(key), Some(operation), OperationTarget { path: "/x", ..target() }, now());
+        let (status, words) =
+            refused(Some(key), Some(operation), OperationTarget { path: "/x", ..target() }, now());
         assert_eq!(status, 401);
         assert!(words.starts_with("Invalid path. Signed: '/control/machine/abab"), "{words}");
     }

@@ -37,7 +37,9 @@ pub(crate) enum SchedulerAuthError {
     Body,
     #[error("the signature is malformed")]
     Signature,
-    #[error("{address} may not allocate on this node; add it to `allocation_signers`, or link the node to its core node")]
+    #[error(
+        "{address} may not allocate on this node; add it to `allocation_signers`, or link the node to its core node"
+    )]
     Signer { address: String },
     #[error(transparent)]
     Replay(#[from] Replay),
@@ -106,7 +108,12 @@ impl Claim {
     }
 
     /// Marks the request as accepted; the last check, so that refused requests can be corrected.
-    pub(crate) fn accept_once(&self, guard: &ReplayGuard, signer: &str, now: i64) -> Result<(), SchedulerAuthError> {
+    pub(crate) fn accept_once(
+        &self,
+        guard: &ReplayGuard,
+        signer: &str,
+        now: i64,
+    ) -> Result<(), SchedulerAuthError> {
         let fields: Value = serde_json::from_slice(&self.payload).map_err(|_| SchedulerAuthError::Payload)?;
         let mut key = Sha256::new();
         key.update(signer.as_bytes());
@@ -119,7 +126,9 @@ impl Claim {
     /// `iat`: a JSON integer; neither a double nor a boolean.
     fn issued(&self, fields: &Value) -> Result<i64, SchedulerAuthError> {
         match fields.get("iat") {
-            Some(Value::Number(number)) if !number.is_f64() => number.as_i64().ok_or(SchedulerAuthError::Payload),
+            Some(Value::Number(number)) if !number.is_f64() => {
+                number.as_i64().ok_or(SchedulerAuthError::Payload)
+            }
             _ => Err(SchedulerAuthError::Payload),
         }
     }

@@ -150,7 +150,9 @@ impl Driver {
                 self.view.persistent = false;
                 self.timers.expiry = Some(Instant::now() + time);
             }
-            Command::Adopt { supervisor, plan, status } => self.adopt(supervisor, *plan, status.map(|status| *status)),
+            Command::Adopt { supervisor, plan, status } => {
+                self.adopt(supervisor, *plan, status.map(|status| *status))
+            }
             Command::Resolved { attempt } if attempt == self.attempt => {
                 self.view.stages.message_resolved = Some(now_ms());
             }
@@ -192,8 +194,13 @@ impl Driver {
     }
 
     fn facts(&self) -> Facts {
-        let pause = RETRY_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(8)).min(RETRY_PAUSE_MOST);
-        Facts { now_ms: self.elapsed_ms(), keep_running: self.view.persistent, pause_ms: pause.as_millis() as u64 }
+        let pause =
+            RETRY_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(8)).min(RETRY_PAUSE_MOST);
+        Facts {
+            now_ms: self.elapsed_ms(),
+            keep_running: self.view.persistent,
+            pause_ms: pause.as_millis() as u64,
+        }
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -202,6 +209,9 @@ impl Driver {
 
     fn handle(&mut self, event: Event) {
         let old = self.view.state;
+        if matches!(event, Event::RequestBegan | Event::RequestEnded | Event::Started | Event::Adopted) {
+            self.view.last_used_ms = now_ms();
+        }
         let (state, effects) = step(old, event, self.facts());
         if state != old {
             tracing::debug!(hash = %self.hash, from = old.as_str(), to = state.as_str(), ?event, "state");
@@ -217,13 +227,21 @@ impl Driver {
             Effect::Prepare => {
                 self.attempt += 1;
                 self.view.stages.begin(now_ms());
-                prepare::spawn(&self.node, &self.hash, self.view.program.clone(), self.attempt, self.commands.clone());
+                prepare::spawn(
+                    &self.node,
+                    &self.hash,
+                    self.view.program.clone(),
+                    self.attempt,
+                    self.commands.clone(),
+                );
             }
             Effect::Launch => {
                 self.view.stages.starting = Some(now_ms());
                 self.view.starts += 1;
                 match self.plan.clone() {
-                    Some(plan) => launch::spawn(&self.node, &self.hash, plan, self.attempt, self.commands.clone()),
+                    Some(plan) => {
+                        launch::spawn(&self.node, &self.hash, plan, self.attempt, self.commands.clone())
+                    }
                     None => self.launched(Err(Failure::Initialisation("there is no plan".to_owned()))),
                 }
             }
@@ -233,7 +251,8 @@ impl Driver {
                     let _ = self.commands.send(Command::Stopped { attempt: self.attempt });
                     return;
                 };
-                let (supervisor, commands, attempt) = (vm.supervisor.clone(), self.commands.clone(), self.attempt);
+                let (supervisor, commands, attempt) =
+                    (vm.supervisor.clone(), self.commands.clone(), self.attempt);
                 self.node.tasks.spawn(async move {
                     launch::end_gracefully(&supervisor).await;
                     let _ = commands.send(Command::Stopped { attempt });
@@ -299,7 +318,8 @@ impl Driver {
 
     fn acquire(&mut self, reply: oneshot::Sender<Result<Lease, Failure>>) {
         if self.waiters.len() >= MAX_WAITERS {
-            let busy = format!("{MAX_WAITERS} requests wait for this program to start; repeat the request later");
+            let busy =
+                format!("{MAX_WAITERS} requests wait for this program to start; repeat the request later");
             let _ = reply.send(Err(Failure::Busy(busy)));
             return;
         }
@@ -312,7 +332,12 @@ impl Driver {
         let lease = Lease {
             http: vm.supervisor.http_addr(),
             request_time: vm.request_time,
-            code_reference: self.view.files.iter().find(|file| file.what == "code").map(|file| file.stored.store.clone()),
+            code_reference: self
+                .view
+                .files
+                .iter()
+                .find(|file| file.what == "code")
+                .map(|file| file.stored.store.clone()),
             attempt: self.attempt,
             answered: Arc::clone(&vm.answered),
             commands: self.commands.clone(),
@@ -414,7 +439,8 @@ impl Driver {
 
     fn show_status(&mut self, status: &VmStatus) {
         if let Some(vm) = &mut self.view.vm {
-            vm.mode = status.mode.and_then(|mode| Some(serde_json::to_value(mode).ok()?.as_str()?.to_owned()));
+            vm.mode =
+                status.mode.and_then(|mode| Some(serde_json::to_value(mode).ok()?.as_str()?.to_owned()));
             vm.acceleration.clone_from(&status.acceleration);
             vm.timeline.clone_from(&status.timeline);
             vm.supervisor_pid = status.supervisor_pid;
@@ -444,7 +470,8 @@ impl Driver {
         let started = status.as_ref().map(|status| status.started_ms);
         self.view.stages.starting = started;
         self.view.stages.vm_started = started;
-        let ready = status.as_ref().and_then(|status| Some(status.started_ms + status.timeline.values().max()?));
+        let ready =
+            status.as_ref().and_then(|status| Some(status.started_ms + status.timeline.values().max()?));
         self.view.stages.guest_ready = ready;
         if let Some(status) = &status {
             self.show_status(status);

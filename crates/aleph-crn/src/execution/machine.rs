@@ -145,7 +145,9 @@ pub(crate) fn step(state: State, event: Event, facts: Facts) -> (State, Vec<Effe
         ) => (state, vec![]),
 
         // A request before the pause is over gets the old answer.
-        (S::Failed { until_ms }, E::Wanted(Goal::Serve)) if facts.now_ms < until_ms => (state, vec![F::RefuseWaiters]),
+        (S::Failed { until_ms }, E::Wanted(Goal::Serve)) if facts.now_ms < until_ms => {
+            (state, vec![F::RefuseWaiters])
+        }
         (S::Failed { until_ms }, E::Wanted(_)) if facts.now_ms < until_ms => (state, vec![]),
         (S::Idle | S::Failed { .. }, E::Wanted(goal)) => (S::Preparing { goal }, vec![F::Prepare]),
         (S::Preparing { goal: old }, E::Wanted(goal)) => (S::Preparing { goal: old.max(goal) }, vec![]),
@@ -176,11 +178,14 @@ pub(crate) fn step(state: State, event: Event, facts: Facts) -> (State, Vec<Effe
         (S::Starting { goal, leaving: None }, E::Started) => {
             (S::Running { active: 0, leaving: None }, vec![F::ArmIdle { after: goal }, F::AdmitWaiters])
         }
-        (S::Starting { leaving: Some(next), .. }, E::StartFailed | E::VmEnded) => after_end(next, vec![F::Release]),
-        (S::Starting { .. }, E::StartFailed | E::VmEnded) => fail(facts, vec![F::Release]),
-        (S::Idle, E::Adopted) => {
-            (S::Running { active: 0, leaving: None }, vec![F::ArmIdle { after: Goal::Serve }, F::AdmitWaiters])
+        (S::Starting { leaving: Some(next), .. }, E::StartFailed | E::VmEnded) => {
+            after_end(next, vec![F::Release])
         }
+        (S::Starting { .. }, E::StartFailed | E::VmEnded) => fail(facts, vec![F::Release]),
+        (S::Idle, E::Adopted) => (
+            S::Running { active: 0, leaving: None },
+            vec![F::ArmIdle { after: Goal::Serve }, F::AdmitWaiters],
+        ),
 
         (S::Running { active, leaving }, E::RequestBegan) => {
             (S::Running { active: active.saturating_add(1), leaving }, vec![F::DisarmIdle])
@@ -209,10 +214,14 @@ pub(crate) fn step(state: State, event: Event, facts: Facts) -> (State, Vec<Effe
             (S::Starting { goal, leaving: Some(Next::Restart(goal)) }, vec![])
         }
         (S::Running { active, leaving }, E::StopAsked) => drain(active, leaving, Next::Rest),
-        (S::Running { active, leaving }, E::RebootAsked) => drain(active, leaving, Next::Restart(Goal::Serve)),
+        (S::Running { active, leaving }, E::RebootAsked) => {
+            drain(active, leaving, Next::Restart(Goal::Serve))
+        }
         (S::Running { active, leaving }, E::RemoveAsked) => drain(active, leaving, Next::Remove),
         (S::Starting { goal, .. }, E::StopAsked) => (S::Starting { goal, leaving: Some(Next::Rest) }, vec![]),
-        (S::Starting { goal, .. }, E::RemoveAsked) => (S::Starting { goal, leaving: Some(Next::Remove) }, vec![]),
+        (S::Starting { goal, .. }, E::RemoveAsked) => {
+            (S::Starting { goal, leaving: Some(Next::Remove) }, vec![])
+        }
         (S::Stopping { .. }, E::StopAsked) => (S::Stopping { next: Next::Rest }, vec![F::RefuseWaiters]),
         (S::Stopping { .. }, E::RemoveAsked) => (S::Stopping { next: Next::Remove }, vec![F::RefuseWaiters]),
         (S::Preparing { .. }, E::StopAsked) => (S::Idle, vec![F::RefuseWaiters]),
@@ -222,7 +231,9 @@ pub(crate) fn step(state: State, event: Event, facts: Facts) -> (State, Vec<Effe
         (S::Failed { .. }, E::StopAsked) => (S::Idle, vec![]),
 
         (S::Stopping { next }, E::Stopped | E::VmEnded) => after_end(next, vec![F::Release]),
-        (S::Failed { .. }, E::PauseOver) if facts.keep_running => (S::Preparing { goal: Goal::Serve }, vec![F::Prepare]),
+        (S::Failed { .. }, E::PauseOver) if facts.keep_running => {
+            (S::Preparing { goal: Goal::Serve }, vec![F::Prepare])
+        }
 
         // Late or meaningless: what it is about is over already.
         _ => (state, vec![]),
@@ -242,7 +253,9 @@ fn fail(facts: Facts, mut effects: Vec<Effect>) -> (State, Vec<Effect>) {
 fn drain(active: u32, leaving: Option<Next>, next: Next) -> (State, Vec<Effect>) {
     match (active, leaving) {
         (0, _) => leave(next),
-        (_, None) => (State::Running { active, leaving: Some(next) }, vec![Effect::DisarmIdle, Effect::ArmDrain]),
+        (_, None) => {
+            (State::Running { active, leaving: Some(next) }, vec![Effect::DisarmIdle, Effect::ArmDrain])
+        }
         (_, Some(_)) => (State::Running { active, leaving: Some(next) }, vec![]),
     }
 }
@@ -287,6 +300,11 @@ impl State {
             State::Failed { .. } => "failed",
             State::Gone => "gone",
         }
+    }
+
+    /// Whether requests are inside.
+    pub(crate) fn is_busy(self) -> bool {
+        matches!(self, State::Running { active: 1.., .. })
     }
 
     /// Whether there is, or may be, a VM.

@@ -144,7 +144,9 @@ pub(crate) fn plan(
     let content = &program.content;
     let hash = &program.hash;
     let file = |part: Part| {
-        path_of(part).ok_or_else(|| Failure::Initialisation(format!("the {} of {hash} was not fetched", part.as_str())))
+        path_of(part).ok_or_else(|| {
+            Failure::Initialisation(format!("the {} of {hash} was not fetched", part.as_str()))
+        })
     };
     let unsupported = |error: &dyn std::fmt::Display| Failure::Unsupported(error.to_string());
 
@@ -163,9 +165,10 @@ pub(crate) fn plan(
     }
     for (index, volume) in content.base.volumes.iter().enumerate() {
         let (name, source) = match &volume.kind {
-            VolumeKind::Immutable { .. } => {
-                (format!("unamed_volume_{index}"), VolumeSource::Immutable { path: file(Part::Volume(index))? })
-            }
+            VolumeKind::Immutable { .. } => (
+                format!("unamed_volume_{index}"),
+                VolumeSource::Immutable { path: file(Part::Volume(index))? },
+            ),
             VolumeKind::Ephemeral { size_mib } => {
                 (format!("unamed_volume_{index}"), VolumeSource::Ephemeral { size_mib: *size_mib })
             }
@@ -257,7 +260,10 @@ pub(crate) fn plan(
 
 /// A volume's name as a file name: other characters become `_` (`spec: crn-vm.md §3`), slashes too.
 fn file_name_of(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).take(128).collect()
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' })
+        .take(128)
+        .collect()
 }
 
 #[cfg(test)]

@@ -41,7 +41,12 @@ pub(crate) struct Stages {
 impl Stages {
     /// Clears what belongs to the last start.
     pub(crate) fn begin(&mut self, now: u64) {
-        *self = Self { defined: self.defined, allocated: self.allocated, preparing: Some(now), ..Self::default() };
+        *self = Self {
+            defined: self.defined,
+            allocated: self.allocated,
+            preparing: Some(now),
+            ..Self::default()
+        };
     }
 
     /// The stages that were reached, in order of the way.
@@ -105,6 +110,8 @@ pub(crate) struct View {
     pub(crate) starts: u32,
     /// Requests let in since this process began.
     pub(crate) requests: u64,
+    /// When a request last came or went, or the VM became ready; milliseconds since the epoch.
+    pub(crate) last_used_ms: u64,
 }
 
 impl View {
@@ -120,6 +127,7 @@ impl View {
             failure: None,
             starts: 0,
             requests: 0,
+            last_used_ms: defined,
         }
     }
 

@@ -33,7 +33,9 @@ pub(super) async fn executions_v1(State(node): State<Arc<Node>>) -> Response {
     let mut list = Map::new();
     for execution in node.executions.all() {
         let view = execution.view();
-        let (true, Some(network)) = (view.is_running(), Network::of(&node, &execution, &view)) else { continue };
+        let (true, Some(network)) = (view.is_running(), Network::of(&node, &execution, &view)) else {
+            continue;
+        };
         list.insert(
             execution.hash.to_string(),
             json!({
@@ -51,7 +53,8 @@ pub(super) async fn executions_v2(State(node): State<Arc<Node>>) -> Response {
     let mut list = Map::new();
     for execution in node.executions.all() {
         let view = execution.view();
-        let networking = Network::of(&node, &execution, &view).map_or_else(|| json!({}), |network| network.json());
+        let networking =
+            Network::of(&node, &execution, &view).map_or_else(|| json!({}), |network| network.json());
         let stages = &view.stages;
         let time = |at: Option<u64>| at.map(spaced);
         list.insert(
@@ -99,7 +102,8 @@ impl Network {
         }
         let vm = view.vm.as_ref()?;
         let ipv4 = ipv4_network_of(vm.vm_id)?;
-        let ipv6 = Ipv6Pool::parse(&node.config.ipv6_address_pool)?.network_of(kind_of(view), &execution.hash)?;
+        let ipv6 =
+            Ipv6Pool::parse(&node.config.ipv6_address_pool)?.network_of(kind_of(view), &execution.hash)?;
         Some(Self {
             ipv4_network: format!("{ipv4}/24"),
             ipv4_ip: std::net::Ipv4Addr::from(u32::from(ipv4) + 2).to_string(),
@@ -169,7 +173,7 @@ pub(super) async fn capability(State(node): State<Arc<Node>>) -> Response {
 
 async fn facts_of(node: &Arc<Node>) -> Result<HostFacts, Response> {
     let disk = node.config.state_dir.clone();
-    tokio::task::spawn_blocking(move || HostFacts::read(&disk))
-        .await
-        .map_err(|cause| error(StatusCode::INTERNAL_SERVER_ERROR, format!("host facts can't be read: {cause}")))
+    tokio::task::spawn_blocking(move || HostFacts::read(&disk)).await.map_err(|cause| {
+        error(StatusCode::INTERNAL_SERVER_ERROR, format!("host facts can't be read: {cause}"))
+    })
 }

@@ -82,7 +82,9 @@ async fn signer_of(
         return Ok(signer);
     }
     match (text("x-auth-signature"), &node.config.allocation_token_hash) {
-        (Some(token), Some(hash)) if hex::encode(Sha256::digest(token)) == *hash => Ok(TOKEN_SIGNER.to_owned()),
+        (Some(token), Some(hash)) if hex::encode(Sha256::digest(token)) == *hash => {
+            Ok(TOKEN_SIGNER.to_owned())
+        }
         _ => Err(SchedulerAuthError::Header),
     }
 }
@@ -98,9 +100,7 @@ struct Wanted {
 impl Wanted {
     /// Errors with an array of what is wrong and where, as the reference's validator gives it.
     fn read(body: &[u8]) -> Result<Self, Value> {
-        let problem = |place: Vec<Value>, kind: &str, words: String| {
-            json!([{"loc": place, "type": kind, "msg": words}])
-        };
+        let problem = |place: Vec<Value>, kind: &str, words: String| json!([{"loc": place, "type": kind, "msg": words}]);
         let value: Value = serde_json::from_slice(body)
             .map_err(|cause| problem(vec![], "json_invalid", format!("Body is not valid JSON: {cause}")))?;
         let Value::Object(object) = &value else {
@@ -111,7 +111,9 @@ impl Wanted {
             let items = match object.get(key) {
                 None | Some(Value::Null) => return Ok(Vec::new()),
                 Some(Value::Array(items)) => items,
-                Some(_) => return Err(problem(vec![key.into()], "set_type", "must be a list of item hashes".into())),
+                Some(_) => {
+                    return Err(problem(vec![key.into()], "set_type", "must be a list of item hashes".into()));
+                }
             };
             count += items.len();
             if count > MAX_ALLOCATION {
@@ -122,7 +124,9 @@ impl Wanted {
             for (index, item) in items.iter().enumerate() {
                 let hash = item.as_str().and_then(|text| ItemHash::parse(text).ok());
                 let words = || format!("{item} is no item hash");
-                hashes.insert(hash.ok_or_else(|| problem(vec![key.into(), index.into()], "value_error", words()))?);
+                hashes.insert(
+                    hash.ok_or_else(|| problem(vec![key.into(), index.into()], "value_error", words()))?,
+                );
             }
             Ok(hashes.into_iter().collect())
         };
@@ -178,7 +182,8 @@ async fn apply(node: &Arc<Node>, signer: &str, wanted: Wanted) -> std::io::Resul
         }
     }
     for hash in wanted.instances {
-        let failure = Failure::Unsupported("it is listed as an instance, which this node does not run yet".to_owned());
+        let failure =
+            Failure::Unsupported("it is listed as an instance, which this node does not run yet".to_owned());
         outcome.failing.insert(hash, setup_error(&failure));
     }
     let everything = node.allocations.all();
@@ -198,14 +203,17 @@ async fn apply(node: &Arc<Node>, signer: &str, wanted: Wanted) -> std::io::Resul
     // As long as the downloads and boots take.
     for execution in starting {
         let view = execution
-            .wait_until(|view| matches!(view.state, Phase::Running { .. } | Phase::Failed { .. } | Phase::Gone))
+            .wait_until(|view| {
+                matches!(view.state, Phase::Running { .. } | Phase::Failed { .. } | Phase::Gone)
+            })
             .await;
         match (&view.state, &view.failure) {
             (Phase::Running { .. }, _) => {
                 outcome.successful.insert(execution.hash.clone());
             }
             (_, failure) => {
-                let words = failure.as_ref().map_or_else(|| "Exception('Unhandled Error')".to_owned(), setup_error);
+                let words =
+                    failure.as_ref().map_or_else(|| "Exception('Unhandled Error')".to_owned(), setup_error);
                 outcome.failing.insert(execution.hash.clone(), words);
             }
         }
@@ -229,7 +237,8 @@ async fn allocate(node: &Arc<Node>, hash: &ItemHash, persistent: bool) -> Result
     };
     let view = execution.view();
     // Nothing to do for a program whose files, and template, were made ready before.
-    let ready = !persistent && view.allocated && view.stages.images_fetched.is_some() && view.failure.is_none();
+    let ready =
+        !persistent && view.allocated && view.stages.images_fetched.is_some() && view.failure.is_none();
     if let (Phase::Failed { .. }, Some(failure)) = (view.state, &view.failure) {
         execution.tell(Command::Allocate { allocated: true, persistent, goal: Some(goal) });
         return Err(failure.clone());
@@ -314,7 +323,8 @@ mod tests {
     #[test]
     fn bodies() {
         let hash = "a".repeat(64);
-        let body = format!(r#"{{"persistent_vms":["{hash}","{hash}"],"on_demand_vms":null,"jobs":["x"],"more":1}}"#);
+        let body =
+            format!(r#"{{"persistent_vms":["{hash}","{hash}"],"on_demand_vms":null,"jobs":["x"],"more":1}}"#);
         let wanted = Wanted::read(body.as_bytes()).unwrap();
         assert_eq!(wanted.persistent, vec![hash.parse().unwrap()]);
         assert_eq!(Wanted::read(b"{}").unwrap(), Wanted::default());

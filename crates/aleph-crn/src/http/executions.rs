@@ -16,7 +16,8 @@ use crate::time::iso;
 
 /// Every program that this node knows.
 pub(super) async fn list(State(node): State<Arc<Node>>) -> Response {
-    let executions: Vec<Value> = node.executions.all().iter().map(|execution| report(&node, execution)).collect();
+    let executions: Vec<Value> =
+        node.executions.all().iter().map(|execution| report(&node, execution)).collect();
     Json(json!({"executions": executions})).into_response()
 }
 

@@ -104,7 +104,8 @@ impl GuestClient {
 /// A supervisor's own answer in the words of the API.
 async fn refusal(lease: &Lease, kind: &str, body: Incoming) -> Failure {
     let body = Limited::new(body, CAUSE_BYTES).collect().await;
-    let cause = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).trim().to_owned()).unwrap_or_default();
+    let cause =
+        body.map(|body| String::from_utf8_lossy(&body.to_bytes()).trim().to_owned()).unwrap_or_default();
     match kind {
         kind if kind == ErrorKind::Timeout.as_str() => Failure::Timeout(lease.request_time.as_secs()),
         kind if kind == ErrorKind::BadGateway.as_str() => Failure::InvalidAnswer(cause),
@@ -189,7 +190,14 @@ struct Answer {
 
 impl Answer {
     fn new(body: Incoming, lease: Lease, permit: OwnedSemaphorePermit, most: u64) -> Self {
-        Self { body, left: most, stall: Box::pin(tokio::time::sleep(BODY_STALL)), waiting: false, _lease: lease, _permit: permit }
+        Self {
+            body,
+            left: most,
+            stall: Box::pin(tokio::time::sleep(BODY_STALL)),
+            waiting: false,
+            _lease: lease,
+            _permit: permit,
+        }
     }
 }
 
@@ -197,7 +205,10 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         let frame = match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(frame) => frame,
@@ -216,7 +227,11 @@ impl HttpBody for Answer {
         let size = frame.data_ref().map_or(0, |data| data.len() as u64);
         match this.left.checked_sub(size) {
             Some(left) => this.left = left,
-            None => return Poll::Ready(Some(Err("the program's answer is larger than this node passes on".into()))),
+            None => {
+                return Poll::Ready(Some(Err(
+                    "the program's answer is larger than this node passes on".into()
+                )));
+            }
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -250,7 +265,11 @@ mod tests {
         strip_hop_by_hop(&mut headers);
         mark_forwarded(&mut headers, "5.6.7.8:9".parse().unwrap());
         let names: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
-        assert!(!names.contains(&"connection") && !names.contains(&"x-own") && !names.contains(&"transfer-encoding"));
+        assert!(
+            !names.contains(&"connection")
+                && !names.contains(&"x-own")
+                && !names.contains(&"transfer-encoding")
+        );
         assert_eq!(headers["content-encoding"], "gzip", "the body is passed on as it is");
         assert_eq!(headers["x-forwarded-for"], "1.2.3.4, 5.6.7.8");
         assert_eq!(headers["x-forwarded-host"], "a.b");

@@ -41,11 +41,17 @@ struct Target {
 }
 
 /// Looks the program up, then checks who asks (`spec: crn-api.md §3.2`, "Lookup order").
-async fn target_of(node: &Arc<Node>, parts: &Parts, reference: &str, unknown: &str) -> Result<Target, Response> {
+async fn target_of(
+    node: &Arc<Node>,
+    parts: &Parts,
+    reference: &str,
+    unknown: &str,
+) -> Result<Target, Response> {
     let hash = hash_of(reference)?;
     let text_of = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let path = percent_decoded(parts.uri.path());
-    let target = OperationTarget { domain: &node.config.domain_name, method: parts.method.as_str(), path: &path };
+    let target =
+        OperationTarget { domain: &node.config.domain_name, method: parts.method.as_str(), path: &path };
     let sender =
         authenticate(text_of("x-signedpubkey"), text_of("x-signedoperation"), target, Timestamp::now())
             .map_err(|cause| error(cause.status(), cause.to_string()))?;
@@ -212,7 +218,9 @@ pub(super) async fn erase(
     }
     match node.delete_volumes(&target.hash).await {
         Ok(()) => text(StatusCode::OK, format!("Erased VM with ref {}", target.hash)),
-        Err(cause) => error(StatusCode::INTERNAL_SERVER_ERROR, format!("the volumes can't be deleted: {cause}")),
+        Err(cause) => {
+            error(StatusCode::INTERNAL_SERVER_ERROR, format!("the volumes can't be deleted: {cause}"))
+        }
     }
 }
 

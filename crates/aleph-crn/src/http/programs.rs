@@ -52,7 +52,8 @@ async fn run(node: Arc<Node>, peer: SocketAddr, hash: ItemHash, request: Request
         return too_large(most, Some(size));
     }
     let Ok(permit) = Arc::clone(&node.requests).try_acquire_owned() else {
-        let busy = format!("{} requests are inside programs, this node's limit", node.config.limits.max_requests);
+        let busy =
+            format!("{} requests are inside programs, this node's limit", node.config.limits.max_requests);
         return Failure::Busy(busy).into_response();
     };
     let lease = match acquire(&node, &hash).await {
@@ -67,7 +68,8 @@ async fn run(node: Arc<Node>, peer: SocketAddr, hash: ItemHash, request: Request
             failure.into_response()
         }
     };
-    let marks = [("aleph-program-itemhash", Some(&hash)), ("aleph-program-code-ref", code_reference.as_ref())];
+    let marks =
+        [("aleph-program-itemhash", Some(&hash)), ("aleph-program-code-ref", code_reference.as_ref())];
     for (name, value) in marks {
         if let Some(Ok(value)) = value.map(|value| HeaderValue::from_str(value.as_str())) {
             response.headers_mut().insert(HeaderName::from_static(name), value);

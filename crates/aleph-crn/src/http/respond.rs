@@ -56,6 +56,8 @@ pub(super) fn too_large(most: u64, size: Option<u64>) -> Response {
 }
 
 /// The hash in a path.
+#[expect(clippy::result_large_err, reason = "the error is the response itself and goes out at once")]
 pub(super) fn hash_of(reference: &str) -> Result<ItemHash, Response> {
-    ItemHash::parse(reference).map_err(|_| error(StatusCode::BAD_REQUEST, format!("Invalid ref: '{reference}'")))
+    ItemHash::parse(reference)
+        .map_err(|_| error(StatusCode::BAD_REQUEST, format!("Invalid ref: '{reference}'")))
 }

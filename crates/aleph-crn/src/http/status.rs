@@ -109,7 +109,8 @@ impl Release {
 
     fn compare(&self, other: &Self) -> Ordering {
         let length = self.numbers.len().max(other.numbers.len());
-        let padded = |numbers: &[u64]| (0..length).map(|i| numbers.get(i).copied().unwrap_or(0)).collect::<Vec<_>>();
+        let padded =
+            |numbers: &[u64]| (0..length).map(|i| numbers.get(i).copied().unwrap_or(0)).collect::<Vec<_>>();
         padded(&self.numbers).cmp(&padded(&other.numbers)).then(self.stage.cmp(&other.stage))
     }
 }
@@ -120,12 +121,26 @@ mod tests {
 
     #[test]
     fn versions_in_order() {
-        let ordered = ["0.9", "1.13.9", "1.14.0.dev1", "1.14.0a2", "1.14.0rc1", "1.14.0", "1.14.0.post1", "1.14.1", "1.20", "2"];
+        let ordered = [
+            "0.9",
+            "1.13.9",
+            "1.14.0.dev1",
+            "1.14.0a2",
+            "1.14.0rc1",
+            "1.14.0",
+            "1.14.0.post1",
+            "1.14.1",
+            "1.20",
+            "2",
+        ];
         for pair in ordered.windows(2) {
             let (a, b) = (Release::parse(pair[0]).unwrap(), Release::parse(pair[1]).unwrap());
             assert_eq!(a.compare(&b), Ordering::Less, "{pair:?}");
         }
-        assert_eq!(Release::parse("1.14").unwrap().compare(&Release::parse("v1.14.0+x").unwrap()), Ordering::Equal);
+        assert_eq!(
+            Release::parse("1.14").unwrap().compare(&Release::parse("v1.14.0+x").unwrap()),
+            Ordering::Equal
+        );
         for bad in ["", "x", "1..2", "1.2.nonsense3", "1.2-"] {
             assert_eq!(Release::parse(bad).is_none(), bad != "1.2-", "{bad}");
         }

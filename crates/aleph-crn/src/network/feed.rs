@@ -76,7 +76,8 @@ async fn connect(node: &Arc<Node>, index: usize) -> Result<Socket, String> {
     let path = format!("api/ws0/messages?history=0&startDate={}", now_seconds());
     let url = node.core_nodes.url(index, &path).ok_or("no such URL")?;
     let mut nonce = [0_u8; 16];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut nonce).map_err(|_| "no randomness")?;
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut nonce)
+        .map_err(|_| "no randomness")?;
     // The HTTP client is the one that knows proxies and certificates.
     let request = node
         .core_nodes
@@ -95,7 +96,8 @@ async fn connect(node: &Arc<Node>, index: usize) -> Result<Socket, String> {
         return Err(format!("status {}", response.status()));
     }
     let stream = response.upgrade().await.map_err(cause_of)?;
-    let limits = WebSocketConfig::default().max_message_size(Some(FRAME_BYTES)).max_frame_size(Some(FRAME_BYTES));
+    let limits =
+        WebSocketConfig::default().max_message_size(Some(FRAME_BYTES)).max_frame_size(Some(FRAME_BYTES));
     Ok(WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits)).await)
 }
 
@@ -240,7 +242,9 @@ mod tests {
         });
         let expected = News::Forgotten(vec![reference.parse().unwrap()]);
         assert_eq!(news_of(forget.to_string().as_bytes()), Some(expected));
-        for other in ["", "{}", r#"{"type":"POST","item_type":"inline","content":{}}"#, r#"{"item_hash":"x"}"#] {
+        for other in
+            ["", "{}", r#"{"type":"POST","item_type":"inline","content":{}}"#, r#"{"item_hash":"x"}"#]
+        {
             assert_eq!(news_of(other.as_bytes()), None, "{other}");
         }
     }

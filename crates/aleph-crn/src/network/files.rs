@@ -1,6 +1,6 @@
 //! Files by hash: fetched once however many ask, verified while they stream to disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::core_nodes::{CoreNodes, cause_of};
-use crate::defaults::MAX_DOWNLOADS;
+use crate::defaults::{MAX_DOWNLOADS, SWEEP_GRACE};
 
 /// A file on this machine whose bytes have the hash that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,11 @@ impl Files {
     /// Concurrent calls for one hash share one download: it goes on while at least one of them waits.
     pub(crate) async fn get(&self, hash: &ItemHash, most: u64) -> Result<LocalFile, FileError> {
         if let Some(file) = self.local(hash).await? {
-            return if file.size > most { Err(FileError::TooLarge { size: file.size, most }) } else { Ok(file) };
+            return if file.size > most {
+                Err(FileError::TooLarge { size: file.size, most })
+            } else {
+                Ok(file)
+            };
         }
         let flight = self.flights.lock().entry(hash.clone()).or_default().clone();
         let result = flight.get_or_init(|| self.fetch(hash, most)).await.clone();
@@ -112,7 +116,9 @@ impl Files {
         let (mut missing, mut wrong, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let mut too_large = None;
         for index in self.core_nodes.order() {
-            let Some(url) = self.core_nodes.url(index, &format!("api/v0/storage/raw/{hash}")) else { continue };
+            let Some(url) = self.core_nodes.url(index, &format!("api/v0/storage/raw/{hash}")) else {
+                continue;
+            };
             let source = url.host_str().map_or_else(String::new, |host| {
                 format!("{host}:{}", url.port_or_known_default().unwrap_or_default())
             });
@@ -122,9 +128,9 @@ impl Files {
                     let seconds = started.elapsed().as_secs_f64();
                     tracing::info!(%hash, size, seconds, source, "file fetched");
                     let file = self.local(hash).await?;
-                    return file
-                        .map(|file| LocalFile { fetched: size, ..file })
-                        .ok_or_else(|| FileError::Local("the file vanished after it was written".to_owned()));
+                    return file.map(|file| LocalFile { fetched: size, ..file }).ok_or_else(|| {
+                        FileError::Local("the file vanished after it was written".to_owned())
+                    });
                 }
                 Err(Attempt::Missing) => missing.push(source),
                 Err(Attempt::Wrong(cause)) => {
@@ -179,12 +185,59 @@ impl Files {
         Ok(stored.size)
     }
 
+    /// Makes room in the local store when it holds more than `budget` bytes: the oldest files go first,
+    /// but none in `needed`, none being fetched, and none that came a moment ago. Returns the bytes freed.
+    pub(crate) async fn sweep(&self, budget: u64, needed: HashSet<ItemHash>) -> u64 {
+        let store = self.store.clone();
+        let listed = tokio::task::spawn_blocking(move || oldest_first(&store)).await.unwrap_or_default();
+        let mut total: u64 = listed.iter().map(|file| file.size).sum();
+        let mut freed = 0;
+        for Kept { hash, size, age } in listed {
+            if total <= budget {
+                break;
+            }
+            if age < SWEEP_GRACE || needed.contains(&hash) || self.flights.lock().contains_key(&hash) {
+                continue;
+            }
+            match self.store.remove(&hash).await {
+                Ok(_) => {
+                    total -= size;
+                    freed += size;
+                }
+                Err(error) => tracing::warn!(%hash, %error, "a cached file can't be removed"),
+            }
+        }
+        freed
+    }
+
     /// The bytes of a small file.
     pub(crate) async fn bytes(&self, hash: &ItemHash, most: u64) -> Result<bytes::Bytes, FileError> {
         self.get(hash, most).await?;
         let read = self.store.read(hash, most).await.map_err(|error| FileError::Local(error.to_string()))?;
         read.ok_or_else(|| FileError::Local("the file vanished after it was written".to_owned()))
     }
+}
+
+/// A file of the store and the time since it was written.
+struct Kept {
+    hash: ItemHash,
+    size: u64,
+    age: Duration,
+}
+
+/// Blocks.
+fn oldest_first(store: &BlobStore) -> Vec<Kept> {
+    let mut kept: Vec<Kept> = store
+        .iter()
+        .filter_map(|entry| {
+            let (hash, size) = entry.ok()?;
+            let path = store.local_path(&hash).ok()??;
+            let age = path.metadata().ok()?.modified().ok()?.elapsed().unwrap_or_default();
+            Some(Kept { hash, size, age })
+        })
+        .collect();
+    kept.sort_by_key(|file| std::cmp::Reverse(file.age));
+    kept
 }
 
 /// At least this many bytes came when the limit was passed.

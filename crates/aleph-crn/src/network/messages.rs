@@ -72,7 +72,8 @@ impl Messages {
     /// Where a message stands.
     pub(crate) async fn standing(&self, hash: &ItemHash) -> Result<Standing, Failure> {
         let unreachable = |error: Unreachable| Failure::CoreNodesUnreachable(error.0);
-        let Some(answer) = self.core_nodes.get_json(&format!("api/v0/messages/{hash}")).await.map_err(unreachable)?
+        let Some(answer) =
+            self.core_nodes.get_json(&format!("api/v0/messages/{hash}")).await.map_err(unreachable)?
         else {
             return Ok(Standing::Unknown);
         };
@@ -81,7 +82,9 @@ impl Messages {
             "processed" | "removing" => {
                 let document = answer.get("message").cloned().unwrap_or_default();
                 let parsed = parse_as(hash, &document).map_err(|error| {
-                    Failure::CoreNodesUnreachable(format!("a core node sent a wrong message for {hash}: {error}"))
+                    Failure::CoreNodesUnreachable(format!(
+                        "a core node sent a wrong message for {hash}: {error}"
+                    ))
                 })?;
                 Ok(Standing::Processed(Box::new(parsed), document))
             }
@@ -166,7 +169,8 @@ impl Messages {
         {
             return Ok(known.clone());
         }
-        let original = self.store(reference).await.map_err(|failure| absent_file(what, reference, failure))?;
+        let original =
+            self.store(reference).await.map_err(|failure| absent_file(what, reference, failure))?;
         let mut chosen = StoredFile {
             reference: reference.clone(),
             use_latest,
@@ -175,7 +179,9 @@ impl Messages {
             file: original.item_hash,
         };
         if use_latest {
-            if let Some((store, file)) = self.newest_version(reference, &original.address, original.time).await? {
+            if let Some((store, file)) =
+                self.newest_version(reference, &original.address, original.time).await?
+            {
                 chosen.store = store;
                 chosen.file = file;
             }

@@ -30,7 +30,8 @@ fn delegates(security: &Value, sender: &Address) -> bool {
         let types = authorization.get("types").and_then(Value::as_array);
         named.is_some_and(|named| sender.is_same_as(&Address::from(named)))
             && types.is_none_or(|types| {
-                types.is_empty() || types.iter().any(|kind| matches!(kind.as_str(), Some("INSTANCE" | "PROGRAM")))
+                types.is_empty()
+                    || types.iter().any(|kind| matches!(kind.as_str(), Some("INSTANCE" | "PROGRAM")))
             })
     })
 }
@@ -45,7 +46,9 @@ mod tests {
             {"address": "0xAA"}, {"address": "0xBB", "types": []}, {"address": "0xCC", "types": ["POST"]},
             {"address": "0xDD", "types": ["POST", "INSTANCE"]}, "nonsense",
         ]});
-        for (address, allowed) in [("0xaa", true), ("0xbb", true), ("0xcc", false), ("0xdd", true), ("0xee", false)] {
+        for (address, allowed) in
+            [("0xaa", true), ("0xbb", true), ("0xcc", false), ("0xdd", true), ("0xee", false)]
+        {
             assert_eq!(delegates(&security, &Address::from(address)), allowed, "{address}");
         }
         assert!(!delegates(&serde_json::json!({}), &Address::from("0xAA")));

@@ -68,8 +68,12 @@ impl Signers {
                 known.accounts = accounts_of_parent(&corechannel, node_hash);
                 known.at = Some(Instant::now());
             }
-            Ok(None) => tracing::warn!(owner = %self.corechannel_owner, "no corechannel aggregate on the core nodes"),
-            Err(error) => tracing::warn!(%error, "the corechannel aggregate can't be read; keeping the known signers"),
+            Ok(None) => {
+                tracing::warn!(owner = %self.corechannel_owner, "no corechannel aggregate on the core nodes")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the corechannel aggregate can't be read; keeping the known signers")
+            }
         }
         known.accounts.clone()
     }
@@ -105,7 +109,8 @@ mod tests {
             "resource_nodes": [{"hash": "b".repeat(64), "parent": "d", "locked": ""}],
         });
         assert_eq!(accounts_of_parent(&list, &node), vec![Address::from("0xA")]);
-        let unlinked = serde_json::json!({"nodes": [], "resource_nodes": [{"hash": "b".repeat(64), "parent": null}]});
+        let unlinked =
+            serde_json::json!({"nodes": [], "resource_nodes": [{"hash": "b".repeat(64), "parent": null}]});
         assert!(accounts_of_parent(&unlinked, &node).is_empty());
         assert!(accounts_of_parent(&serde_json::json!({}), &node).is_empty());
     }

@@ -108,7 +108,8 @@ async fn allocated_programs_are_listed_prepared_and_dropped() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     core.forget(&program);
-    node.until(&hash, |report| report["error"].as_str().is_some_and(|text| text.contains("does not know"))).await;
+    node.until(&hash, |report| report["error"].as_str().is_some_and(|text| text.contains("does not know")))
+        .await;
     let (status, body) = node.json(&format!("/vm/{hash}/")).await;
     assert_eq!((status, &body["code"]), (410, &json!("message_gone")), "{body}");
     node.stop().await;

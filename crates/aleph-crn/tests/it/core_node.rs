@@ -156,7 +156,9 @@ async fn message(State(node): State<Arc<Inner>>, Path(hash): Path<String>) -> Re
         Some((status, document)) if status == "processed" => {
             Json(json!({"status": status, "item_hash": hash, "message": document})).into_response()
         }
-        Some((status, _)) => Json(json!({"status": status, "item_hash": hash, "message": {}})).into_response(),
+        Some((status, _)) => {
+            Json(json!({"status": status, "item_hash": hash, "message": {}})).into_response()
+        }
     }
 }
 

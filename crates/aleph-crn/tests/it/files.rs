@@ -51,7 +51,10 @@ async fn a_missing_file_and_a_missing_store_message() {
     let program = core.program(&code, &nowhere, json!({}));
     let (status, body) = node.json(&format!("/vm/{program}/")).await;
     assert_eq!((status, &body["code"]), (400, &json!("file_unavailable")), "{body}");
-    assert!(body["error"].as_str().unwrap().starts_with("400: Code, runtime or data not available"), "{body}");
+    assert!(
+        body["error"].as_str().unwrap().starts_with("400: Code, runtime or data not available"),
+        "{body}"
+    );
 
     let program = core.program(&code, &code, json!({"metadata": {"name": "second"}}));
     core.remove_file(&ItemHash::sha256(CODE.as_bytes()));

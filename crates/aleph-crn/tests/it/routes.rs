@@ -44,7 +44,8 @@ async fn browsers_may_call_the_marked_routes() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(config(folder.path(), &[&core.url])).await;
 
-    let response = node.request("GET", "/about/usage/system").header("origin", "https://a.b").send().await.unwrap();
+    let response =
+        node.request("GET", "/about/usage/system").header("origin", "https://a.b").send().await.unwrap();
     assert_eq!(response.headers()["access-control-allow-origin"], "https://a.b");
     assert_eq!(response.headers()["access-control-allow-credentials"], "true");
     let preflight = node
@@ -70,7 +71,10 @@ async fn what_is_no_program_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(config(folder.path(), &[&core.url])).await;
 
-    assert_eq!(node.json("/vm/nonsense/x").await, (400, json!({"error": "Invalid message reference: nonsense"})));
+    assert_eq!(
+        node.json("/vm/nonsense/x").await,
+        (400, json!({"error": "Invalid message reference: nonsense"}))
+    );
     let unknown = "a".repeat(64);
     let (status, body) = node.json(&format!("/vm/{unknown}/")).await;
     assert_eq!((status, &body["code"]), (404, &json!("message_not_found")), "{body}");
@@ -88,7 +92,8 @@ async fn what_is_no_program_is_said() {
 
     let by_host = node.request("GET", "/x").header("host", "unknown.example.org").send().await.unwrap();
     assert_eq!(by_host.status(), 404);
-    let large = node.request("POST", &format!("/vm/{program}/")).body(vec![0; (1 << 20) + 1]).send().await.unwrap();
+    let large =
+        node.request("POST", &format!("/vm/{program}/")).body(vec![0; (1 << 20) + 1]).send().await.unwrap();
     assert_eq!(large.status(), 413);
     node.stop().await;
 }

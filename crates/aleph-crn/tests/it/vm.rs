@@ -111,7 +111,10 @@ async fn a_program_answers_crashes_hangs_and_is_stopped() {
     assert!(none.text().await.unwrap().starts_with("GET /none"));
 
     let (_, list) = node.json("/about/executions/list").await;
-    assert!(list[program.as_str()]["networking"]["ipv4"].as_str().unwrap().starts_with("172.16.4.0/24"), "{list}");
+    assert!(
+        list[program.as_str()]["networking"]["ipv4"].as_str().unwrap().starts_with("172.16.4.0/24"),
+        "{list}"
+    );
     let (_, list) = node.json("/v2/about/executions/list").await;
     assert_eq!(list[program.as_str()]["running"], true, "{list}");
     assert!(list[program.as_str()]["networking"]["mapped_ports"]["8080"]["host"].is_u64(), "{list}");
@@ -145,9 +148,13 @@ async fn programs_that_can_not_start_say_why() {
     assert_eq!(list[broken.as_str()]["running"], false, "{list}");
 
     let silent = core.store("#!/bin/sh\nexec sleep 600\n");
-    let never = core.program(&silent, &runtime, json!({
-        "code": {"encoding": "plain", "entrypoint": "run", "interface": "binary", "ref": silent},
-    }));
+    let never = core.program(
+        &silent,
+        &runtime,
+        json!({
+            "code": {"encoding": "plain", "entrypoint": "run", "interface": "binary", "ref": silent},
+        }),
+    );
     let (status, body) = node.json(&format!("/vm/{never}/")).await;
     assert_eq!((status, &body["code"]), (503, &json!("never_listened")), "{body}");
     node.stop().await;
@@ -257,9 +264,13 @@ async fn a_new_version_of_the_code_is_picked_up() {
     let Some(manifest) = runtimes() else { return };
     let (core, runtime) = core_with_runtime(&manifest).await;
     let code = core.store(APPLICATION);
-    let program = core.program(&code, &runtime, json!({
-        "code": {"encoding": "plain", "entrypoint": "main:app", "ref": code, "use_latest": true},
-    }));
+    let program = core.program(
+        &code,
+        &runtime,
+        json!({
+            "code": {"encoding": "plain", "entrypoint": "main:app", "ref": code, "use_latest": true},
+        }),
+    );
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(config(folder.path(), &[&core.url])).await;
     let (status, answer) = status_and_json(node.get(&format!("/vm/{program}/")).await).await;

@@ -50,16 +50,16 @@ async fn launch(
     commands: &mpsc::UnboundedSender<Command>,
 ) -> Result<Launched, Failure> {
     let share = Share { memory_mib: plan.memory_mib.into(), vcpus: plan.vcpus.into() };
-    let place = node.admission.admit(hash, share).map_err(Failure::NoCapacity)?;
+    let place = node.place_for(hash, share).await?;
     let _turn = node.starts.acquire().await.map_err(|_| Failure::Stopping("the node stops".to_owned()))?;
     node.forget_ended(&plan.id).await;
     for volume in &plan.volumes {
         if let aleph_vm::VolumeSource::Persistent { path, .. } = &volume.source
             && let Some(folder) = path.parent()
         {
-            tokio::fs::create_dir_all(folder)
-                .await
-                .map_err(|error| Failure::Initialisation(format!("can't make '{}': {error}", folder.display())))?;
+            tokio::fs::create_dir_all(folder).await.map_err(|error| {
+                Failure::Initialisation(format!("can't make '{}': {error}", folder.display()))
+            })?;
         }
     }
     let supervisor =

@@ -78,6 +78,10 @@ async fn prepare(
             fetched: file.fetched,
         })
         .collect();
+    if files.iter().any(|file| file.fetched > 0) {
+        let node = Arc::clone(node);
+        node.clone().tasks.spawn(async move { node.sweep_files().await });
+    }
     save(node, hash, Record { document: program.document.clone(), files: files.clone() }).await;
     Ok(Preparation { program, files, plan })
 }
@@ -94,7 +98,11 @@ async fn message(node: &Node, hash: &ItemHash, record: Option<&Record>) -> Resul
 }
 
 /// One file: which it is, then its bytes.
-async fn fetch(node: &Node, need: &Need, record: Option<&Record>) -> Result<(StoredFile, LocalFile), Failure> {
+async fn fetch(
+    node: &Node,
+    need: &Need,
+    record: Option<&Record>,
+) -> Result<(StoredFile, LocalFile), Failure> {
     let what = need.what.as_str();
     let mut pause = FETCH_PAUSE;
     let mut round = 1;

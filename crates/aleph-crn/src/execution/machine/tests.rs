@@ -42,7 +42,13 @@ fn the_table() {
         (running(1), E::IdleExpired, FACTS, running(1), vec![]),
         (running(0), E::IdleExpired, KEPT, running(0), vec![]),
         (S::Stopping { next: Next::Rest }, E::Stopped, FACTS, S::Idle, vec![F::Release, F::RefuseWaiters]),
-        (S::Stopping { next: Next::Rest }, E::Wanted(serve), FACTS, S::Stopping { next: Next::Restart(serve) }, vec![]),
+        (
+            S::Stopping { next: Next::Rest },
+            E::Wanted(serve),
+            FACTS,
+            S::Stopping { next: Next::Restart(serve) },
+            vec![],
+        ),
         (
             S::Stopping { next: Next::Restart(serve) },
             E::Stopped,
@@ -51,11 +57,35 @@ fn the_table() {
             vec![F::Release, F::Prepare],
         ),
         // failures
-        (S::Preparing { goal: serve }, E::PreparationFailed, FACTS, S::Failed { until_ms: 1500 }, vec![F::RefuseWaiters]),
-        (starting(serve), E::StartFailed, FACTS, S::Failed { until_ms: 1500 }, vec![F::Release, F::RefuseWaiters]),
-        (S::Failed { until_ms: 1500 }, E::Wanted(serve), FACTS, S::Failed { until_ms: 1500 }, vec![F::RefuseWaiters]),
+        (
+            S::Preparing { goal: serve },
+            E::PreparationFailed,
+            FACTS,
+            S::Failed { until_ms: 1500 },
+            vec![F::RefuseWaiters],
+        ),
+        (
+            starting(serve),
+            E::StartFailed,
+            FACTS,
+            S::Failed { until_ms: 1500 },
+            vec![F::Release, F::RefuseWaiters],
+        ),
+        (
+            S::Failed { until_ms: 1500 },
+            E::Wanted(serve),
+            FACTS,
+            S::Failed { until_ms: 1500 },
+            vec![F::RefuseWaiters],
+        ),
         (S::Failed { until_ms: 1500 }, E::Wanted(Goal::Files), FACTS, S::Failed { until_ms: 1500 }, vec![]),
-        (S::Failed { until_ms: 900 }, E::Wanted(serve), FACTS, S::Preparing { goal: serve }, vec![F::Prepare]),
+        (
+            S::Failed { until_ms: 900 },
+            E::Wanted(serve),
+            FACTS,
+            S::Preparing { goal: serve },
+            vec![F::Prepare],
+        ),
         (S::Failed { until_ms: 900 }, E::PauseOver, FACTS, S::Failed { until_ms: 900 }, vec![]),
         (S::Failed { until_ms: 900 }, E::PauseOver, KEPT, S::Preparing { goal: serve }, vec![F::Prepare]),
         // crashes: a working VM on the next call; persistent programs come back by themselves
@@ -69,24 +99,57 @@ fn the_table() {
         ),
         // updates wait for the requests inside
         (running(0), E::Updated, FACTS, S::Stopping { next: Next::Rest }, vec![F::DisarmIdle, F::Stop]),
-        (running(0), E::Updated, KEPT, S::Stopping { next: Next::Restart(serve) }, vec![F::DisarmIdle, F::Stop]),
+        (
+            running(0),
+            E::Updated,
+            KEPT,
+            S::Stopping { next: Next::Restart(serve) },
+            vec![F::DisarmIdle, F::Stop],
+        ),
         (running(2), E::Updated, FACTS, leaving(2, Next::Rest), vec![F::DisarmIdle, F::ArmDrain]),
         (leaving(2, Next::Rest), E::Wanted(serve), FACTS, leaving(2, Next::Restart(serve)), vec![]),
-        (leaving(1, Next::Restart(serve)), E::RequestEnded, FACTS, S::Stopping { next: Next::Restart(serve) }, vec![
-            F::DisarmIdle,
-            F::Stop,
-        ]),
-        (leaving(1, Next::Rest), E::DrainExpired, FACTS, S::Stopping { next: Next::Rest }, vec![F::DisarmIdle, F::Stop]),
-        (starting(serve), E::Updated, FACTS, S::Starting { goal: serve, leaving: Some(Next::Restart(serve)) }, vec![]),
+        (
+            leaving(1, Next::Restart(serve)),
+            E::RequestEnded,
+            FACTS,
+            S::Stopping { next: Next::Restart(serve) },
+            vec![F::DisarmIdle, F::Stop],
+        ),
+        (
+            leaving(1, Next::Rest),
+            E::DrainExpired,
+            FACTS,
+            S::Stopping { next: Next::Rest },
+            vec![F::DisarmIdle, F::Stop],
+        ),
+        (
+            starting(serve),
+            E::Updated,
+            FACTS,
+            S::Starting { goal: serve, leaving: Some(Next::Restart(serve)) },
+            vec![],
+        ),
         // deletions
         (running(1), E::RemoveAsked, FACTS, leaving(1, Next::Remove), vec![F::DisarmIdle, F::ArmDrain]),
         (leaving(1, Next::Remove), E::StopAsked, FACTS, leaving(1, Next::Remove), vec![]),
         (S::Idle, E::RemoveAsked, FACTS, S::Gone, vec![F::RefuseWaiters, F::Remove]),
-        (S::Stopping { next: Next::Remove }, E::Stopped, FACTS, S::Gone, vec![F::Release, F::RefuseWaiters, F::Remove]),
+        (
+            S::Stopping { next: Next::Remove },
+            E::Stopped,
+            FACTS,
+            S::Gone,
+            vec![F::Release, F::RefuseWaiters, F::Remove],
+        ),
         (S::Gone, E::Wanted(serve), FACTS, S::Gone, vec![]),
         // owners
         (running(0), E::StopAsked, FACTS, S::Stopping { next: Next::Rest }, vec![F::DisarmIdle, F::Stop]),
-        (running(0), E::RebootAsked, FACTS, S::Stopping { next: Next::Restart(serve) }, vec![F::DisarmIdle, F::Stop]),
+        (
+            running(0),
+            E::RebootAsked,
+            FACTS,
+            S::Stopping { next: Next::Restart(serve) },
+            vec![F::DisarmIdle, F::Stop],
+        ),
         (S::Preparing { goal: serve }, E::StopAsked, FACTS, S::Idle, vec![F::RefuseWaiters]),
         // late news
         (S::Idle, E::IdleExpired, FACTS, S::Idle, vec![]),
@@ -132,7 +195,8 @@ fn one_vm_at_a_time() {
             random ^= random << 17;
             let event = events[(random % events.len() as u64) as usize];
             // The world only tells of VMs that exist.
-            let about_vm = matches!(event, E::Started | E::StartFailed | E::VmEnded | E::Stopped | E::RequestBegan);
+            let about_vm =
+                matches!(event, E::Started | E::StartFailed | E::VmEnded | E::Stopped | E::RequestBegan);
             if about_vm && !vm {
                 continue;
             }

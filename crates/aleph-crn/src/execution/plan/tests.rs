@@ -80,25 +80,33 @@ fn executables_and_volumes() {
             {"persistence": "host", "name": "my data/1", "size_mib": 20},
         ],
     }));
-    let needed: Vec<(Part, bool, bool)> =
-        needs(&program, &Limits::default()).iter().map(|need| (need.what, need.use_latest, need.inline)).collect();
-    assert_eq!(needed, vec![
-        (Part::Code, false, false),
-        (Part::Runtime, true, false),
-        (Part::Data, false, false),
-        (Part::Volume(0), true, false),
-    ]);
+    let needed: Vec<(Part, bool, bool)> = needs(&program, &Limits::default())
+        .iter()
+        .map(|need| (need.what, need.use_latest, need.inline))
+        .collect();
+    assert_eq!(
+        needed,
+        vec![
+            (Part::Code, false, false),
+            (Part::Runtime, true, false),
+            (Part::Data, false, false),
+            (Part::Volume(0), true, false),
+        ]
+    );
     let plan = plan(&program, |part| Some(PathBuf::from(format!("/files/{part:?}"))), &host()).unwrap();
     assert_eq!(plan.kind, aleph_vm::VmKind::Executable { command: "server".into(), args: vec!["-v".into()] });
     let volumes: Vec<(&str, &VolumeSource)> =
         plan.volumes.iter().map(|volume| (volume.mount.as_str(), &volume.source)).collect();
     let kept = PathBuf::from("/volumes").join(program.hash.as_str()).join("my_data_1.ext4");
-    assert_eq!(volumes, vec![
-        ("/more", &VolumeSource::Immutable { path: "/files/Data".into() }),
-        ("/opt/venv", &VolumeSource::Immutable { path: "/files/Volume(0)".into() }),
-        ("/scratch", &VolumeSource::Ephemeral { size_mib: 10 }),
-        ("/mnt/my_data_1", &VolumeSource::Persistent { path: kept, size_mib: 20 }),
-    ]);
+    assert_eq!(
+        volumes,
+        vec![
+            ("/more", &VolumeSource::Immutable { path: "/files/Data".into() }),
+            ("/opt/venv", &VolumeSource::Immutable { path: "/files/Volume(0)".into() }),
+            ("/scratch", &VolumeSource::Ephemeral { size_mib: 10 }),
+            ("/mnt/my_data_1", &VolumeSource::Persistent { path: kept, size_mib: 20 }),
+        ]
+    );
 }
 
 #[test]
@@ -107,7 +115,10 @@ fn what_can_not_run_says_why() {
         (json!({"resources": {"vcpus": 200}}), "virtual processors"),
         (json!({"data": {"encoding": "plain", "mount": "/d", "ref": hash(3)}}), "pack it as zip"),
         (json!({"volumes": [{"persistence": "store", "size_mib": 5, "mount": "/a"}]}), "use `host`"),
-        (json!({"volumes": [{"persistence": "host", "size_mib": 5, "mount": "/a", "parent": {"ref": hash(9)}}]}), "parent"),
+        (
+            json!({"volumes": [{"persistence": "host", "size_mib": 5, "mount": "/a", "parent": {"ref": hash(9)}}]}),
+            "parent",
+        ),
         (
             json!({"volumes": [
                 {"persistence": "host", "name": "a", "size_mib": 5, "mount": "/a"},
