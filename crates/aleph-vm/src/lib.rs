@@ -30,9 +30,11 @@
 mod error;
 pub mod hypervisor;
 mod images;
+mod layout;
 mod plan;
 mod status;
 pub mod supervisor;
+mod template;
 
 pub use error::{ErrorKind, PlanError, VmError};
 pub use images::{ImageFile, RuntimeManifest};
