@@ -117,12 +117,14 @@ impl Node {
 
     /// Waits for the child's end, or ends it when `stop` says so. Says how it ended.
     async fn follow(&self, child: &mut Child, stop: &CancellationToken) -> String {
+        // Taken out first: `wait` closes what the child still holds, and that end would stop it at once.
+        let input = child.stdin.take();
         tokio::select! {
             ended = child.wait() => return describe(ended),
             () = stop.cancelled() => {}
         }
         // the end of its standard input asks it to stop
-        drop(child.stdin.take());
+        drop(input);
         match tokio::time::timeout(STOP, child.wait()).await {
             Ok(ended) => describe(ended),
             Err(_) => {
