@@ -139,7 +139,8 @@ impl Client {
                     (status_error(url, response).await, asked)
                 }
                 Ok(response) => return Ok(response),
-                Err(error) if error.is_builder() || error.is_redirect() => {
+                // A request that ran into its time limit has been waited for long enough.
+                Err(error) if error.is_builder() || error.is_redirect() || error.is_timeout() => {
                     return Err(Error::unreachable(url, error.without_url()));
                 }
                 Err(error) => (Error::unreachable(url, error.without_url()), None),

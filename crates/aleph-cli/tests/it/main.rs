@@ -1,5 +1,8 @@
 //! The command line as its users call it: the built binary, its output and its exit codes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+mod network;
 mod offline;
 mod reference;
 
