@@ -64,6 +64,8 @@ pub(crate) struct CoreEntry {
     pub(crate) hash: String,
     pub(crate) owner: Address,
     pub(crate) multiaddress: String,
+    /// base URL
+    pub(crate) address: String,
 }
 
 /// A compute node, for the node list.
@@ -108,7 +110,7 @@ pub(crate) fn corechannel(time: f64, core: &[CoreEntry], compute: &[ComputeEntry
                 "stakers": {node.owner.as_str(): staked}, "total_staked": staked, "status": status,
                 "time": time, "authorized": [], "resource_nodes": linked, "score": 1.0,
                 "decentralization": 1.0, "performance": 1.0, "inactive_since": null, "name": node.name,
-                "multiaddress": node.multiaddress, "address": "", "picture": "", "banner": "",
+                "multiaddress": node.multiaddress, "address": node.address, "picture": "", "banner": "",
                 "description": "a core node of a private network", "stream_reward": "", "manager": "",
                 "registration_url": "", "terms_and_conditions": "", "has_bonus": true, "score_updated": true,
             })
@@ -153,6 +155,7 @@ mod tests {
             hash: "aa".repeat(32),
             owner: Address::from("0xA"),
             multiaddress: "/ip4/127.0.0.1/tcp/4025".into(),
+            address: "http://127.0.0.1:4024".into(),
         };
         let compute = ComputeEntry {
             name: "crn0".into(),

@@ -128,6 +128,7 @@ impl Plan {
                 hash: node.hash.to_string(),
                 owner: node.owner.account.address().clone(),
                 multiaddress: node.multiaddress(),
+                address: node.url(),
             })
             .collect()
     }
