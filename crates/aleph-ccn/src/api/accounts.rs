@@ -129,13 +129,19 @@ fn with_fraction(time: Timestamp) -> String {
 }
 
 /// `GET /api/v0/addresses/{address}/post_types`
-pub(super) async fn post_types(State(api): State<Arc<Api>>, Path(address): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn post_types(
+    State(api): State<Arc<Api>>,
+    Path(address): Path<String>,
+) -> Result<Response, ApiError> {
     let post_types = api.node.store.post_types_of(Address::from(address.as_str())).await?;
     Ok(json_value(&json!({ "address": address, "post_types": post_types })))
 }
 
 /// `GET /api/v0/addresses/{address}/channels`
-pub(super) async fn channels(State(api): State<Arc<Api>>, Path(address): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn channels(
+    State(api): State<Arc<Api>>,
+    Path(address): Path<String>,
+) -> Result<Response, ApiError> {
     let channels = api.node.store.channels_of(Address::from(address.as_str())).await?;
     Ok(json_value(&json!({ "address": address, "channels": channels })))
 }
@@ -160,10 +166,17 @@ fn push_counts(out: &mut Vec<u8>, counts: &AddressCounts) {
 }
 
 /// `GET /api/v0/addresses/stats.json`
-pub(super) async fn stats_v0(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(super) async fn stats_v0(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let params = Params::read(query.as_deref());
-    let addresses: Vec<String> =
-        params.pairs().iter().filter(|(key, _)| key == "addresses[]").map(|(_, value)| value.clone()).collect();
+    let addresses: Vec<String> = params
+        .pairs()
+        .iter()
+        .filter(|(key, _)| key == "addresses[]")
+        .map(|(_, value)| value.clone())
+        .collect();
     let counts = if addresses.is_empty() {
         all_counts(&api).await?
     } else {
@@ -199,7 +212,10 @@ impl std::str::FromStr for StatsSort {
 }
 
 /// `GET /api/v1/addresses/stats.json`
-pub(super) async fn stats_v1(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(super) async fn stats_v1(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let mut params = Params::read(query.as_deref());
     let contains = params.text(&["addressContains"]).map(|text| text.to_lowercase());
     let sort = params
@@ -219,7 +235,9 @@ pub(super) async fn stats_v1(State(api): State<Arc<Api>>, RawQuery(query): RawQu
     };
     let mut rows: Vec<(&String, &AddressCounts)> = counts
         .iter()
-        .filter(|(address, _)| contains.as_ref().is_none_or(|text| address.to_lowercase().contains(text.as_str())))
+        .filter(|(address, _)| {
+            contains.as_ref().is_none_or(|text| address.to_lowercase().contains(text.as_str()))
+        })
         .collect();
     rows.sort_by(|(a, a_counts), (b, b_counts)| {
         let by_value = match order {

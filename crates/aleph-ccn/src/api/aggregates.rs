@@ -105,7 +105,10 @@ fn place(aggregate: &StoredAggregate, sort: AggregateSort) -> AggregateKey {
 }
 
 /// `GET /api/v0/aggregates`
-pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let mut params = Params::read(query.as_deref()).refuse_in_json();
     let filter = AggregateFilter { keys: params.list(&["keys"]), owners: params.list(&["addresses"]) };
     let sort = params
@@ -114,7 +117,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
     let order = params.sort_order(&["sortOrder"]);
     let paging = Paging::read(&mut params, 20, 1, PAGE);
     params.finish()?;
-    let paging = paging.map_err(ApiError::as_json)?;
+    let paging = paging.map_err(ApiError::in_json)?;
     if let Paging::Cursor { per_page, after } = paging {
         let start = match after {
             None => AggregateStart::Offset(0),
@@ -144,6 +147,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
             Ok(Piece::of(&found, push_item, |aggregate| AggregateStart::After(place(aggregate, sort))))
         }
     };
-    let count = api.totals.of("aggregates", &filter, |most| api.node.store.count_aggregates(filter.clone(), most));
+    let count =
+        api.totals.of("aggregates", &filter, |most| api.node.store.count_aggregates(filter.clone(), most));
     pages::numbered("aggregates", &paging, AggregateStart::Offset(paging.offset()), fetch, count).await
 }

@@ -50,7 +50,9 @@ impl Filter {
             None | Some(Value::Null) => true,
             Some(Value::Array(values)) => {
                 values.is_empty()
-                    || values.iter().any(|value| value.as_str().is_some_and(|text| wanted.iter().any(|one| one == text)))
+                    || values
+                        .iter()
+                        .any(|value| value.as_str().is_some_and(|text| wanted.iter().any(|one| one == text)))
             }
             Some(Value::String(text)) => text.is_empty() || wanted.contains(text),
             Some(_) => false,
@@ -72,7 +74,9 @@ impl Filter {
             .into_iter()
             .skip(skipped)
             .take(per_page)
-            .map(|(party, rules)| (party, Value::from(rules.into_iter().map(Value::Object).collect::<Vec<_>>())))
+            .map(|(party, rules)| {
+                (party, Value::from(rules.into_iter().map(Value::Object).collect::<Vec<_>>()))
+            })
             .collect();
         json_value(&json!({
             "authorizations": shown,
@@ -153,7 +157,8 @@ mod tests {
 
     #[test]
     fn rules_lose_their_address() {
-        let rules = rules_of(r#"{"authorizations":[{"address":"0xB","types":["POST"],"note":1},"x",{"types":[]}]}"#);
+        let rules =
+            rules_of(r#"{"authorizations":[{"address":"0xB","types":["POST"],"note":1},"x",{"types":[]}]}"#);
         assert_eq!(rules.len(), 1);
         assert_eq!(rules[0].0, "0xB");
         assert_eq!(Value::Object(rules[0].1.clone()), json!({"types": ["POST"], "note": 1}));

@@ -57,8 +57,10 @@ pub(super) async fn raw(
         return Ok(response);
     }
     shown.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    let whole_if_changed = headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != tag.as_bytes());
-    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok()).filter(|_| !whole_if_changed);
+    let whole_if_changed =
+        headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != tag.as_bytes());
+    let asked =
+        headers.get(header::RANGE).and_then(|range| range.to_str().ok()).filter(|_| !whole_if_changed);
     let (start, length) = match asked.map_or(Asked::Whole, |text| Asked::read(text, size)) {
         Asked::Whole => (0, size),
         Asked::Part { start, end } => {
@@ -118,14 +120,19 @@ impl Asked {
             (Some(start), None) if last.is_empty() => Self::Part { start, end: size - 1 },
             (None, Some(0)) if first.is_empty() => Self::Beyond,
             (None, Some(_)) if first.is_empty() && size == 0 => Self::Beyond,
-            (None, Some(suffix)) if first.is_empty() => Self::Part { start: size.saturating_sub(suffix), end: size - 1 },
+            (None, Some(suffix)) if first.is_empty() => {
+                Self::Part { start: size.saturating_sub(suffix), end: size - 1 }
+            }
             _ => Self::Whole,
         }
     }
 }
 
 /// `GET /api/v0/storage/{file_hash}`: the file in base64, for other nodes.
-pub(super) async fn base64(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn base64(
+    State(api): State<Arc<Api>>,
+    Path(hash): Path<String>,
+) -> Result<Response, ApiError> {
     let hash =
         file_hash(&hash).ok_or_else(|| ApiError::text(StatusCode::BAD_REQUEST, "Invalid hash provided"))?;
     let Some((file, size)) = open(&api, &hash).await? else {
@@ -176,7 +183,10 @@ fn push_lines(out: &mut Vec<u8>, block: &[u8]) {
 }
 
 /// `GET /api/v0/storage/metadata/{file_hash}`
-pub(super) async fn metadata(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn metadata(
+    State(api): State<Arc<Api>>,
+    Path(hash): Path<String>,
+) -> Result<Response, ApiError> {
     let Some(file) = api.node.store.file(hash.clone()).await? else {
         return Err(ApiError::text(StatusCode::NOT_FOUND, format!("No file found for hash {hash}")));
     };
@@ -209,9 +219,12 @@ fn version_answer(version: &FileVersion) -> Response {
 }
 
 /// `GET /api/v0/storage/by-message-hash/{hash}`
-pub(super) async fn by_message(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
-    let message =
-        ItemHash::parse(&hash).map_err(|_| ApiError::text(StatusCode::BAD_REQUEST, "Invalid hash provided"))?;
+pub(super) async fn by_message(
+    State(api): State<Arc<Api>>,
+    Path(hash): Path<String>,
+) -> Result<Response, ApiError> {
+    let message = ItemHash::parse(&hash)
+        .map_err(|_| ApiError::text(StatusCode::BAD_REQUEST, "Invalid hash provided"))?;
     match api.node.store.file_of_message(message).await? {
         Some(version) => Ok(version_answer(&version)),
         None => Err(ApiError::text(StatusCode::NOT_FOUND, format!("No file found for message {hash}"))),
@@ -219,7 +232,10 @@ pub(super) async fn by_message(State(api): State<Arc<Api>>, Path(hash): Path<Str
 }
 
 /// `GET /api/v0/storage/by-ref/{ref}`
-pub(super) async fn by_ref(State(api): State<Arc<Api>>, Path(reference): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn by_ref(
+    State(api): State<Arc<Api>>,
+    Path(reference): Path<String>,
+) -> Result<Response, ApiError> {
     if ItemHash::parse(&reference).is_err() {
         return Err(ApiError::text(StatusCode::BAD_REQUEST, "address is required for user-defined ref"));
     }
@@ -242,7 +258,10 @@ async fn of_tag(api: &Api, tag: String) -> Result<Response, ApiError> {
 }
 
 /// `GET /api/v0/storage/count/{hash}`
-pub(super) async fn count(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn count(
+    State(api): State<Arc<Api>>,
+    Path(hash): Path<String>,
+) -> Result<Response, ApiError> {
     let pins = api.node.store.count_pins(hash).await?;
     Ok(json_answer(StatusCode::OK, pins.to_string()))
 }

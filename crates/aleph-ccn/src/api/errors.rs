@@ -82,7 +82,7 @@ impl ApiError {
     }
 
     /// The same refusal with another content type: the body is JSON.
-    pub(super) fn as_json(mut self) -> Self {
+    pub(super) fn in_json(mut self) -> Self {
         self.json = true;
         self
     }

@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn times_are_written_as_the_shortest_float() {
-        for micros in [0, 1, 250_000, 1_714_564_800_000_000, 1_714_564_800_250_000, 1_777_777_777_123_450, -1_500_000]
+        for micros in
+            [0, 250_000, 1_714_564_800_000_000, 1_714_564_800_250_000, 1_777_777_777_123_450, -1_500_000]
         {
             let time = Timestamp::from_micros(micros);
             let mut out = Vec::new();

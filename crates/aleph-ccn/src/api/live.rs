@@ -83,10 +83,7 @@ impl LiveFeed {
 }
 
 /// Ends with the pipeline, or when nobody can subscribe any more.
-async fn pass_on(
-    mut feed: broadcast::Receiver<Arc<ProcessedMessage>>,
-    sockets: broadcast::WeakSender<Live>,
-) {
+async fn pass_on(mut feed: broadcast::Receiver<Arc<ProcessedMessage>>, sockets: broadcast::WeakSender<Live>) {
     loop {
         let next = match feed.recv().await {
             Ok(processed) => Live::Message(Arc::new(LiveMessage {

@@ -84,13 +84,18 @@ fn push_status(object: &mut Object<'_>, status: MessageStatus, hash: &ItemHash, 
 }
 
 /// `GET /api/v0/messages/{item_hash}/content`
-pub(super) async fn content(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn content(
+    State(api): State<Arc<Api>>,
+    Path(hash): Path<String>,
+) -> Result<Response, ApiError> {
     let hash = item_hash(&hash)?;
     match fate(&api, &hash).await? {
         MessageFate::Processed { message, .. } => {
             let document = message.content();
             let shown = match message.message.message_type {
-                MessageType::Post => fields(document).get("content").map_or("null", |content| content.get()).to_owned(),
+                MessageType::Post => {
+                    fields(document).get("content").map_or("null", |content| content.get()).to_owned()
+                }
                 _ => document.to_owned(),
             };
             Ok(json_answer(StatusCode::OK, shown))
@@ -104,7 +109,10 @@ pub(super) async fn content(State(api): State<Arc<Api>>, Path(hash): Path<String
 }
 
 /// `GET /api/v0/messages/{item_hash}/status`
-pub(super) async fn status(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn status(
+    State(api): State<Arc<Api>>,
+    Path(hash): Path<String>,
+) -> Result<Response, ApiError> {
     let hash = item_hash(&hash)?;
     let (status, reception_time) =
         api.node.store.message_status(hash.clone()).await?.ok_or_else(ApiError::not_found)?;

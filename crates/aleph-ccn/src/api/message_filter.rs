@@ -111,9 +111,8 @@ impl MessageRequest {
                 processed: statuses.contains(&MessageStatus::Processed),
                 removing: statuses.contains(&MessageStatus::Removing),
             };
-            let gone = |status: &&MessageStatus| {
-                matches!(status, MessageStatus::Forgotten | MessageStatus::Removed)
-            };
+            let gone =
+                |status: &&MessageStatus| matches!(status, MessageStatus::Forgotten | MessageStatus::Removed);
             request.gone = statuses.iter().find(gone).copied();
             if request.gone.is_some() && statuses.iter().any(|status| Some(*status) != request.gone) {
                 // Told apart below, where the answer is 400.
@@ -171,10 +170,12 @@ mod tests {
 
     #[test]
     fn both_spellings_are_known() {
-        let camel = read("msgTypes=POST,STORE&contentTypes=a&sortOrder=1&startDate=5&msgStatuses=processed").unwrap();
-        let snake =
-            read("message_types=POST,STORE&content_types=a&sort_order=1&start_date=5&message_statuses=processed")
-                .unwrap();
+        let camel =
+            read("msgTypes=POST,STORE&contentTypes=a&sortOrder=1&startDate=5&msgStatuses=processed").unwrap();
+        let snake = read(
+            "message_types=POST,STORE&content_types=a&sort_order=1&start_date=5&message_statuses=processed",
+        )
+        .unwrap();
         assert_eq!(camel.filter, snake.filter);
         assert_eq!(camel.order, SortOrder::Ascending);
         assert_eq!(camel.filter.types, Some(vec![MessageType::Post, MessageType::Store]));

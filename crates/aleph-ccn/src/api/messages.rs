@@ -19,7 +19,10 @@ use super::pages::{self, Cursor, Paging, Piece};
 use super::params::Params;
 
 /// `GET /api/v0/messages.json`
-pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     answer(&api, query.as_deref(), None).await
 }
 
@@ -56,7 +59,13 @@ async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>) -> Resul
         let more = found.len() as u64 > per_page;
         found.truncate(usize::try_from(per_page).unwrap_or(usize::MAX));
         let piece = Piece::of(&found, |out, stored| push_stored(out, stored, format), cursor);
-        return Ok(pages::by_cursor("messages", per_page, &piece.json, piece.last.filter(|_| more).as_deref(), |_| ()));
+        return Ok(pages::by_cursor(
+            "messages",
+            per_page,
+            &piece.json,
+            piece.last.filter(|_| more).as_deref(),
+            |_| (),
+        ));
     }
     let store = api.node.store.clone();
     let selected = filter.clone();
@@ -71,7 +80,8 @@ async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>) -> Resul
             ))
         }
     };
-    let count = api.totals.of("messages", &filter, |most| api.node.store.count_messages(filter.clone(), most));
+    let count =
+        api.totals.of("messages", &filter, |most| api.node.store.count_messages(filter.clone(), most));
     pages::numbered("messages", &paging, start, fetch, count).await
 }
 
@@ -113,7 +123,10 @@ async fn gone(
 }
 
 /// `GET /api/v0/messages/hashes`
-pub(super) async fn hashes(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(super) async fn hashes(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let mut params = Params::read(query.as_deref());
     let status = params.word::<MessageStatus>(&["status"], "message status");
     let (start, end) = params.dates();

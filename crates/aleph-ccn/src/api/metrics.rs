@@ -105,7 +105,8 @@ pub(super) async fn text(State(api): State<Arc<Api>>) -> Result<Response, ApiErr
         match value {
             Value::Null => {}
             Value::Object(labels) => {
-                let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+                let labels: Vec<String> =
+                    labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
                 lines.push(format!("{name}{{{}}} 1", labels.join(",")));
             }
             value => lines.push(format!("{name} {value}")),

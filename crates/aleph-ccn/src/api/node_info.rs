@@ -72,7 +72,7 @@ pub(super) async fn programs_on_message(
     if !problems.is_empty() {
         // The body is a JSON text that holds the list.
         let body = Value::from(Value::from(problems).to_string()).to_string();
-        return Err(ApiError::text(StatusCode::BAD_REQUEST, body).as_json());
+        return Err(ApiError::text(StatusCode::BAD_REQUEST, body).in_json());
     }
     let programs = api.node.store.programs_on_message(order).await?;
     let mut body = Vec::new();
@@ -112,7 +112,9 @@ async fn no_program(api: &Api, hash: &ItemHash) -> Result<ApiError, ApiError> {
     use aleph_store::queries::MessageFate;
     let text = match api.node.store.message_fate(hash.clone()).await? {
         None => format!("No message {hash} is known here: publish it, or ask a node that has it"),
-        Some(MessageFate::Processed { message, .. }) if message.message.message_type != MessageType::Program => {
+        Some(MessageFate::Processed { message, .. })
+            if message.message.message_type != MessageType::Program =>
+        {
             format!("Message {hash} is a {}, not a program", message.message.message_type)
         }
         Some(fate) => format!("Program {hash} has no placement: its message is {}", fate.status()),

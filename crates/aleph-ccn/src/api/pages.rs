@@ -64,7 +64,9 @@ impl Paging {
         match self {
             Self::Page { .. } => Ok(Start::Offset(self.offset())),
             Self::Cursor { after: None, .. } => Ok(Start::Offset(0)),
-            Self::Cursor { after: Some(cursor), .. } => Ok(Start::After(cursor.time("t")?, cursor.hash("h")?)),
+            Self::Cursor { after: Some(cursor), .. } => {
+                Ok(Start::After(cursor.time("t")?, cursor.hash("h")?))
+            }
         }
     }
 
@@ -155,7 +157,11 @@ pub(super) struct Piece<C> {
 
 impl<C> Piece<C> {
     /// Writes rows; `place` says where the list goes on after the last.
-    pub(super) fn of<T>(rows: &[T], mut write: impl FnMut(&mut Vec<u8>, &T), place: impl Fn(&T) -> C) -> Self {
+    pub(super) fn of<T>(
+        rows: &[T],
+        mut write: impl FnMut(&mut Vec<u8>, &T),
+        place: impl Fn(&T) -> C,
+    ) -> Self {
         let mut json = Vec::with_capacity(rows.len() * 700);
         for (position, row) in rows.iter().enumerate() {
             if position > 0 {
@@ -315,7 +321,8 @@ mod tests {
         let paging = Paging::read(&mut params, 20, 0, u64::MAX).unwrap();
         assert_eq!((paging.offset(), paging.size()), (0, None));
         assert!(Paging::read(&mut Params::read(Some("pagination=0&cursor=")), 20, 0, u64::MAX).is_err());
-        let capped = Paging::read(&mut Params::read(Some("pagination=900&cursor=")), 20, 0, u64::MAX).unwrap();
+        let capped =
+            Paging::read(&mut Params::read(Some("pagination=900&cursor=")), 20, 0, u64::MAX).unwrap();
         assert_eq!(capped, Paging::Cursor { per_page: 200, after: None });
         assert_eq!(page_of_path("7.json").unwrap(), 7);
         assert!(page_of_path("0.json").is_err());

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use aleph_types::{ItemHash, Timestamp};
 use aleph_store::queries::SortOrder;
+use aleph_types::{ItemHash, Timestamp};
 use serde_json::{Value, json};
 
 use super::errors::ApiError;

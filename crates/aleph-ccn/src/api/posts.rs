@@ -30,7 +30,10 @@ impl Shape {
 }
 
 /// `GET /api/v0/posts.json`
-pub(super) async fn list_v0(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(super) async fn list_v0(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     answer(&api, query.as_deref(), None, Shape::V0).await
 }
 
@@ -45,7 +48,10 @@ pub(super) async fn page_v0(
 }
 
 /// `GET /api/v1/posts.json`
-pub(super) async fn list_v1(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(super) async fn list_v1(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     answer(&api, query.as_deref(), None, Shape::V1).await
 }
 
@@ -72,7 +78,12 @@ fn read_filter(params: &mut Params) -> PostFilter {
     }
 }
 
-async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>, shape: Shape) -> Result<Response, ApiError> {
+async fn answer(
+    api: &Arc<Api>,
+    query: Option<&str>,
+    page: Option<u64>,
+    shape: Shape,
+) -> Result<Response, ApiError> {
     let mut params = Params::read(query);
     let filter = read_filter(&mut params);
     let by_confirmation = by_confirmation(&mut params);
@@ -84,14 +95,22 @@ async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>, shape: S
     let write = shape.write();
     if let Paging::Cursor { per_page, ref after } = paging {
         if by_confirmation && after.is_some() {
-            return Err(ApiError::unprocessable("Cursor pagination is not supported with tx-time sort order."));
+            return Err(ApiError::unprocessable(
+                "Cursor pagination is not supported with tx-time sort order.",
+            ));
         }
         let query = PostQuery { filter, order, start, limit: per_page + 1 };
         let mut found = api.node.store.list_posts(query).await?;
         let more = found.len() as u64 > per_page;
         found.truncate(usize::try_from(per_page).unwrap_or(usize::MAX));
         let piece = Piece::of(&found, write, |post| Cursor::of(post.last_updated, &post.original));
-        return Ok(pages::by_cursor("posts", per_page, &piece.json, piece.last.filter(|_| more).as_deref(), |_| ()));
+        return Ok(pages::by_cursor(
+            "posts",
+            per_page,
+            &piece.json,
+            piece.last.filter(|_| more).as_deref(),
+            |_| (),
+        ));
     }
     let (store, selected) = (api.node.store.clone(), filter.clone());
     let fetch = move |start: Start, limit: u64| {

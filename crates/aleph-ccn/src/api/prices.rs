@@ -34,7 +34,10 @@ fn has_price(message_type: MessageType) -> bool {
 }
 
 /// `GET /api/v0/price/{item_hash}`
-pub(super) async fn of_message(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn of_message(
+    State(api): State<Arc<Api>>,
+    Path(hash): Path<String>,
+) -> Result<Response, ApiError> {
     let hash = super::message::item_hash(&hash)?;
     let refuse = |status, text: String| Err(ApiError::text(status, text));
     match api.node.store.message_fate(hash.clone()).await? {
@@ -45,9 +48,9 @@ pub(super) async fn of_message(State(api): State<Arc<Api>>, Path(hash): Path<Str
         Some(MessageFate::Rejected { .. }) => {
             refuse(StatusCode::NOT_FOUND, format!("This message was rejected: {hash}"))
         }
-        Some(MessageFate::Forgotten { skeleton, .. } | MessageFate::Removed { skeleton: Some(skeleton), .. })
-            if skeleton.message_type == MessageType::Store && skeleton.size.is_some() =>
-        {
+        Some(
+            MessageFate::Forgotten { skeleton, .. } | MessageFate::Removed { skeleton: Some(skeleton), .. },
+        ) if skeleton.message_type == MessageType::Store && skeleton.size.is_some() => {
             Ok(free(&skeleton.payment_type, skeleton.owner.as_str()))
         }
         Some(MessageFate::Forgotten { .. }) => {
@@ -83,7 +86,8 @@ pub(super) async fn estimate(body: Body) -> Result<Response, ApiError> {
         return Err(invalid("'type' must be STORE, PROGRAM, INSTANCE or V-PROGRAM"));
     }
     let text = message.get("item_content").and_then(Value::as_str);
-    let text = text.ok_or_else(|| invalid("'item_content' is required: only inline messages can be estimated"))?;
+    let text =
+        text.ok_or_else(|| invalid("'item_content' is required: only inline messages can be estimated"))?;
     let content = json::parse(text.as_bytes()).map_err(|error| invalid(&error.to_string()))?;
     let (payment_type, charged) = payer(&content).ok_or_else(|| invalid("the content has no 'address'"))?;
     Ok(free(payment_type, charged))

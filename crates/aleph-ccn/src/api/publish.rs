@@ -83,7 +83,11 @@ pub(super) fn status_code(outcome: &Outcome) -> StatusCode {
 
 macro_rules! published {
     ($status:literal) => {
-        concat!(r#"{"publication_status":{"status":"success","failed":[]},"message_status":""#, $status, r#""}"#)
+        concat!(
+            r#"{"publication_status":{"status":"success","failed":[]},"message_status":""#,
+            $status,
+            r#""}"#
+        )
     };
 }
 
@@ -141,8 +145,7 @@ pub(super) async fn post(State(api): State<Arc<Api>>, body: Body) -> Result<Resp
 /// `POST /api/v0/p2p/pubsub/pub` and `/api/v0/ipfs/pubsub/pub`, for old clients.
 pub(super) async fn post_legacy(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
     let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
-    let request =
-        json::parse(&bytes).map_err(|_| ApiError::standard(StatusCode::UNPROCESSABLE_ENTITY))?;
+    let request = json::parse(&bytes).map_err(|_| ApiError::standard(StatusCode::UNPROCESSABLE_ENTITY))?;
     let expected = api.node.config.p2p.topic.as_str();
     match request.get("topic").and_then(Value::as_str) {
         Some(topic) if topic == expected => {}

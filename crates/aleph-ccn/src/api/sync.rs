@@ -15,7 +15,10 @@ use super::params::Params;
 use crate::intake::catch_up::{LOG_PAGE, LogPage, MESSAGES_PAGE, MessagesAnswer, MessagesRequest};
 
 /// `GET /api/v1/sync/log?after=<seq>&limit=<n>`
-pub(super) async fn log(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+pub(super) async fn log(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
     let mut params = Params::read(query.as_deref());
     let after = params.integer(&["after"], 0, 0);
     let limit = params.bounded_integer(&["limit"], LOG_PAGE as u64, 1, LOG_PAGE as u64);

@@ -52,7 +52,8 @@ pub(super) async fn add_file(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
         let stored = raw_file(&api.node.blobs, body).await?;
         keep_for_a_while(&api, &stored).await?;
@@ -60,7 +61,10 @@ pub(super) async fn add_file(
     }
     let form = Form::read(&api.node.blobs, content_type, body).await?;
     let Some(file) = form.file else {
-        return Err(ApiError::reason(StatusCode::BAD_REQUEST, "File should be sent as FormData or Raw Upload"));
+        return Err(ApiError::reason(
+            StatusCode::BAD_REQUEST,
+            "File should be sent as FormData or Raw Upload",
+        ));
     };
     let Some(metadata) = form.metadata.filter(|metadata| !metadata.is_empty()) else {
         if file.written() > limits::UNAUTHENTICATED_UPLOAD {
@@ -220,7 +224,8 @@ fn read_metadata(bytes: &[u8]) -> Result<(ParsedMessage, ItemHash, bool), ApiErr
     if message.message_type != MessageType::Store {
         return Err(text("the message must be a STORE"));
     }
-    let declared_inline = document.get("item_type").and_then(Value::as_str) == Some(ItemType::Inline.as_str());
+    let declared_inline =
+        document.get("item_type").and_then(Value::as_str) == Some(ItemType::Inline.as_str());
     let Message { item_content: Some(item_content), .. } = &message else {
         return Err(text("the message must be inline"));
     };

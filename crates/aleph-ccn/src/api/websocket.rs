@@ -68,7 +68,11 @@ fn upgraded(
     let upgrade = upgrade.map_err(|error| {
         ApiError::text(StatusCode::BAD_REQUEST, format!("400: this is a WebSocket: {error}"))
     })?;
-    Ok(upgrade.max_message_size(CLIENT_FRAME).max_frame_size(CLIENT_FRAME).write_buffer_size(0).read_buffer_size(READ_BUFFER))
+    Ok(upgrade
+        .max_message_size(CLIENT_FRAME)
+        .max_frame_size(CLIENT_FRAME)
+        .write_buffer_size(0)
+        .read_buffer_size(READ_BUFFER))
 }
 
 /// `/api/ws0/messages`

@@ -1,4 +1,11 @@
-//! Tests of a whole core node, in this process.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! A core node as its clients and neighbours see it.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod lists;
+mod node;
 mod order;
+mod publishing;
+mod sockets;
+mod storage;
+mod transport;

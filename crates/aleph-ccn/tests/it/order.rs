@@ -80,9 +80,8 @@ impl Writer {
 
     fn step(&mut self, step: &Step, author: usize, pause: u8) {
         self.time += f64::from(pause);
-        let pick = |list: &[(usize, ItemHash)], of: usize| {
-            (!list.is_empty()).then(|| list[of % list.len()].clone())
-        };
+        let pick =
+            |list: &[(usize, ItemHash)], of: usize| (!list.is_empty()).then(|| list[of % list.len()].clone());
         let file = |number: u8| ItemHash::sha256(&file_bytes(number));
         match step {
             Step::Post => {
@@ -217,7 +216,10 @@ fn dump(database: &Path) -> BTreeMap<&'static str, Vec<String>> {
             "SELECT owner || ' ' || key || ' ' || created || ' ' || first_hash || ' ' || updated || ' ' || \
              last_hash || ' ' || elements FROM aggregates",
         ),
-        ("fields", "SELECT owner || ' ' || key || ' ' || field || ' ' || value || ' ' || hash FROM aggregate_fields"),
+        (
+            "fields",
+            "SELECT owner || ' ' || key || ' ' || field || ' ' || value || ' ' || hash FROM aggregate_fields",
+        ),
         ("tags", "SELECT tag || ' ' || file || ' ' || message FROM file_tags"),
         ("pins", "SELECT file || ' ' || kind || ' ' || pinned_by FROM file_pins WHERE kind = 'message'"),
         ("messages", "SELECT item_hash || ' ' || owner || ' ' || time FROM messages"),
