@@ -99,6 +99,9 @@ impl Output {
         for row in rows {
             table.add_row(row);
         }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         let text = table.to_string();
         for line in text.lines() {
             self.line(line.trim_end())?;

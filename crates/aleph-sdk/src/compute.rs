@@ -91,7 +91,7 @@ impl ProgramAnswer {
 /// A running or past execution on a compute node (`spec: crn-api.md §4.3`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
-    /// Whether it runs.
+    /// Whether it runs, or is being started for a request.
     #[serde(default)]
     pub running: bool,
     /// `microvm`, `persistent_program`, `instance`…
@@ -103,6 +103,14 @@ pub struct Execution {
     /// Addresses, as served.
     #[serde(default)]
     pub networking: Value,
+}
+
+impl Execution {
+    /// Whether its machine is up, and not only being started.
+    pub fn is_up(&self) -> bool {
+        // Older nodes list what is up and tell no times.
+        self.running && self.status.get("started_at").is_none_or(|time| !time.is_null())
+    }
 }
 
 /// One line that a program wrote.
@@ -196,9 +204,13 @@ impl ComputeNode {
         self.get("/about/usage/system", "the node's usage").await
     }
 
+    /// The name for which operations are signed: the host without a port (`spec: crn-api.md §3.2`). A node on
+    /// this machine calls itself `localhost`, however it is reached.
     fn domain(&self) -> &str {
-        // Operations are signed for the host name without a port (`spec: crn-api.md §3.2`).
-        self.base.host_str().unwrap_or_default()
+        match self.base.host_str().unwrap_or_default() {
+            host if host.starts_with("127.") || host == "[::1]" => "localhost",
+            host => host,
+        }
     }
 
     /// The lines that the program wrote so far, oldest first. The account must own the program.
@@ -327,5 +339,31 @@ impl LogStream {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_signed_for_the_name_of_the_node() {
+        let domain = |url: &str| {
+            let base = parse_base(url).unwrap();
+            ComputeNode { http: reqwest::Client::new(), base }.domain().to_owned()
+        };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        assert_eq!(domain("https://crn.example.org:4020"), "crn.example.org");
+        assert_eq!(domain("http://127.0.0.1:4020"), "localhost");
+        assert_eq!(domain("http://[::1]:4020"), "localhost");
+    }
+
+    #[test]
+    fn a_machine_that_is_started_is_not_up() {
+        let execution = |document| serde_json::from_value::<Execution>(document).unwrap();
+        assert!(!execution(json!({"running": true, "status": {"started_at": null}})).is_up());
+        assert!(execution(json!({"running": true, "status": {"started_at": "t"}})).is_up());
+        assert!(execution(json!({"running": true})).is_up());
+        assert!(!execution(json!({"vm_type": "microvm"})).is_up());
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::account::Account;
 use crate::builder::MessageBuilder;
 use crate::client::Client;
-use crate::compute::{ComputeNode, ProgramRequest};
+use crate::compute::{ComputeNode, Execution, ProgramRequest};
 use crate::error::{Error, Result};
 use crate::files::{Stored, Upload};
 use crate::pack::{PackedCode, pack};
@@ -312,7 +312,9 @@ async fn follow(
     program: &ItemHash,
     way: &mut Way<'_>,
 ) -> Result<Option<ComputeNode>> {
-    let deadline = Instant::now() + request.patience;
+    let started = Instant::now();
+    let deadline = started + request.patience;
+    let grace = Duration::from_secs(2).min(request.patience / 4);
     let (sender, mut sightings) = mpsc::channel(16);
     // Aborted when this function is left.
     let mut tasks = JoinSet::new();
@@ -357,7 +359,8 @@ async fn follow(
 
     let mut assigned = false;
     let mut absent = 0;
-    let mut told: Option<String> = None;
+    // Why it still takes, for the error; and what of it was shown.
+    let (mut told, mut shown): (Option<String>, Option<String>) = (None, None);
     let mut chosen = None;
     while unseen > 0 || placing {
         let Ok(Some(sighting)) = timeout_at(deadline, sightings.recv()).await else {
@@ -401,10 +404,12 @@ async fn follow(
                         StageFacts::Allocated { node, url: allocation.url.clone() },
                     );
                     chosen = Some(ComputeNode::new(&allocation.url)?);
-                } else if let Some(obstacle) = placement.obstacle()
-                    && told.as_deref() != Some(obstacle.as_str())
-                {
-                    way.tell(DeployStage::Allocate, StageFacts::Waiting(obstacle.clone()));
+                } else if let Some(obstacle) = placement.obstacle() {
+                    // For a moment it is only that news travels.
+                    if started.elapsed() > grace && shown.as_deref() != Some(obstacle.as_str()) {
+                        way.tell(DeployStage::Allocate, StageFacts::Waiting(obstacle.clone()));
+                        shown = Some(obstacle.clone());
+                    }
                     told = Some(obstacle);
                 }
             }
@@ -489,7 +494,7 @@ async fn until_up(compute: &ComputeNode, program: &ItemHash) {
     let mut pause = Duration::from_millis(50);
     loop {
         if let Ok(executions) = compute.executions().await
-            && executions.get(program.as_str()).is_some_and(|execution| execution.running)
+            && executions.get(program.as_str()).is_some_and(Execution::is_up)
         {
             return;
         }

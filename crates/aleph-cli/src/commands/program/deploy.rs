@@ -186,6 +186,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> CliResult {
 
     let mut broken: CliResult = Ok(());
     let mut program: Option<ItemHash> = None;
+    let mut first_status = None;
     let outcome = deploy(&client, &account, request, &mut |event| {
         match &event.facts {
             StageFacts::Packed { encoding: Encoding::Zip, size, .. } if *size > LARGEST_INLINE_CODE => {
@@ -194,6 +195,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> CliResult {
                 );
             }
             StageFacts::Signed { program: hash } => program = Some(hash.clone()),
+            StageFacts::Answered { status, .. } => first_status = Some(*status),
             _ => {}
         }
         if broken.is_ok() {
@@ -233,7 +235,14 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> CliResult {
         Some(url) => pairs.push(("url", out.bold(url))),
         None => pairs.push(("call", format!("aleph program call {}", done.program))),
     }
-    out.pairs(&pairs)
+    out.pairs(&pairs)?;
+    if first_status.is_some_and(|status| status >= 500) {
+        out.note(format!(
+            "the program runs, but answered with an error; `aleph program logs {}` shows what it wrote",
+            done.program
+        ));
+    }
+    Ok(())
 }
 
 /// Other core nodes that must show the program before it counts as spread: those of the devnet.
