@@ -207,7 +207,7 @@ impl Default for Limits {
 }
 
 fn default_listen() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 4020))
+    SocketAddr::from(([127, 0, 0, 1], defaults::PORT))
 }
 
 fn default_domain() -> String {

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// API this node speaks (`spec: crn-api.md §1`). The node's own version is in `implementation`.
 pub const REFERENCE_VERSION: &str = "1.14.0";
 
-/// Where the reference listens (`spec: crn-api.md §1`).
-pub const LISTEN: &str = "127.0.0.1:4020";
+/// Port on loopback that the reference listens on (`spec: crn-api.md §1`).
+pub const PORT: u16 = 4020;
 /// The account that publishes the `corechannel` aggregate of the public network (`spec: nodes.md §6`).
 pub const CORECHANNEL_OWNER: &str = "0xa1B3bb7d2332383D96b7796B908fB7f7F3c2Be10";
 /// Anything read in one piece: JSON bodies and program requests (`spec: crn-api.md §1`).
@@ -90,8 +90,6 @@ pub const RETRY_PAUSE: Duration = Duration::from_secs(1);
 pub const RETRY_PAUSE_MOST: Duration = Duration::from_secs(30);
 /// In-flight requests at shutdown (`spec: crn.md §4`, `DRAIN_TIMEOUT`).
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// Lines of a VM's console that an error shows.
-pub const ERROR_LOG_LINES: usize = 20;
 /// First `vm_id` (`spec: crn.md §4`, `START_ID_INDEX`).
 pub const START_ID_INDEX: u32 = 4;
 /// How long the VM of a fresh template stays for the request that usually follows a deployment.
@@ -110,3 +108,7 @@ pub const CACHE_BYTES: u64 = 32 << 30;
 pub const SWEEP_GRACE: Duration = Duration::from_secs(600);
 /// Idle VMs that one start may end to make room.
 pub const MAX_EVICTIONS: usize = 16;
+/// Lines shown of the log of a VM that ended while the node was away.
+pub const ENDED_LOG_LINES: usize = 1000;
+/// Pauses between questions to supervisors that live but do not answer.
+pub const ADOPT_AGAIN: Duration = Duration::from_secs(10);

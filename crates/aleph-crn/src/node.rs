@@ -9,7 +9,7 @@ use std::time::Duration;
 use aleph_blobs::BlobStore;
 use aleph_types::ItemHash;
 use aleph_vm::{
-    Acceleration, ApiUpstream, BootImages, EndedVm, HypervisorSettings, RuntimeManifest, Supervisor,
+    Acceleration, ApiUpstream, BootImages, EndedVm, HypervisorSettings, LogPage, RuntimeManifest, Supervisor,
     SupervisorCommand, TemplateStore, VmId,
 };
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ use crate::admission::{Admission, Capacity, Place, Share};
 use crate::allocation::Allocations;
 use crate::auth::replay::ReplayGuard;
 use crate::config::{Config, HypervisorChoice, ImageSource};
-use crate::defaults::{MAX_EVICTIONS, MAX_STARTS, STOP_TIMEOUT, TEMPLATE_BYTES};
+use crate::defaults::{ENDED_LOG_LINES, MAX_EVICTIONS, MAX_STARTS, STOP_TIMEOUT, TEMPLATE_BYTES};
 use crate::execution::handle::Command;
 use crate::execution::machine::{Event, State};
 use crate::execution::plan::HostRules;
@@ -233,7 +233,9 @@ impl Node {
             .executions
             .all()
             .iter()
-            .flat_map(|execution| execution.view().files.iter().map(|file| file.stored.file.clone()).collect::<Vec<_>>())
+            .flat_map(|execution| {
+                execution.view().files.iter().map(|file| file.stored.file.clone()).collect::<Vec<_>>()
+            })
             .collect();
         let freed = self.files.sweep(self.config.limits.cache_bytes, needed).await;
         if freed > 0 {
@@ -283,10 +285,20 @@ impl Node {
         }
     }
 
-    /// Finds the VMs that earlier processes of this node started. Nothing is stopped or restarted.
-    pub(crate) async fn adopt(self: &Arc<Self>) -> Result<usize, Error> {
+    /// The log of a VM that ended while no process of this node watched.
+    pub(crate) fn ended_logs(&self, hash: &ItemHash) -> Option<LogPage> {
+        let id = VmId::new(hash.as_str()).ok()?;
+        self.ended.lock().get(&id).map(|ended| ended.logs(0, ENDED_LOG_LINES))
+    }
+
+    /// Finds the VMs that earlier processes of this node started. Nothing is stopped or restarted. Says
+    /// how many live, and how many of those did not answer: ask for them again.
+    pub(crate) async fn adopt(self: &Arc<Self>) -> Result<(usize, usize), Error> {
         let found = Supervisor::adopt_all(&self.vms_dir()).await?;
         let mut adopted = 0;
+        for id in &found.unanswering {
+            tracing::warn!(%id, "a vm runs whose supervisor does not answer; leaving it alone, asking again");
+        }
         for (supervisor, plan) in found.running {
             let Ok(hash) = ItemHash::parse(supervisor.id().as_str()) else {
                 tracing::warn!(id = %supervisor.id(), "a vm of unknown origin runs; leaving it alone");
@@ -307,6 +319,6 @@ impl Node {
             tracing::info!(id = %vm.id, "a vm ended while the node was away");
             ended.insert(vm.id.clone(), vm);
         }
-        Ok(adopted)
+        Ok((adopted, found.unanswering.len()))
     }
 }

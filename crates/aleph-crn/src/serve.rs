@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::defaults::DRAIN_TIMEOUT;
+use crate::defaults::{ADOPT_AGAIN, DRAIN_TIMEOUT};
 use crate::error::Error;
 use crate::execution::handle::Command;
 use crate::execution::machine::{Event, Goal};
@@ -38,7 +38,10 @@ pub async fn run_on(listener: TcpListener, config: Config, shutdown: Cancellatio
     let stop_vms = config.stop_vms_on_exit;
     // Cancelled after the drain: requests inside programs end first.
     let node = Node::open(config, CancellationToken::new())?;
-    let adopted = node.adopt().await?;
+    let (adopted, unanswering) = node.adopt().await?;
+    if unanswering > 0 {
+        node.tasks.spawn(adopt_again(Arc::clone(&node)));
+    }
     restore_allocations(&node);
     if node.config.watch_messages {
         node.tasks.spawn(feed::follow(Arc::clone(&node)));
@@ -82,6 +85,21 @@ fn lock(config: &Config) -> Result<File, Error> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked { path }),
         Err(TryLockError::Error(source)) => Err(folder(source)),
+    }
+}
+
+/// Asks again for VMs whose supervisors did not answer, until all have.
+async fn adopt_again(node: Arc<Node>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(ADOPT_AGAIN) => {}
+            () = node.shutdown.cancelled() => return,
+        }
+        match node.adopt().await {
+            Ok((_, 0)) => return,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "running vms can't be looked for"),
+        }
     }
 }
 

@@ -331,6 +331,7 @@ impl Driver {
         let vm = self.vm.as_ref()?;
         let lease = Lease {
             http: vm.supervisor.http_addr(),
+            supervisor: vm.supervisor.clone(),
             request_time: vm.request_time,
             code_reference: self
                 .view

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aleph_types::ItemHash;
-use aleph_vm::{Supervisor, VmPlan, VmStatus};
+use aleph_vm::{ErrorKind, Supervisor, VmPlan, VmStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::driver::Launched;
@@ -109,11 +109,18 @@ impl Execution {
     }
 }
 
+/// How long an application's end may take to be known after its connections closed.
+const END_KNOWN: Duration = Duration::from_millis(500);
+/// How long the rest of an ending VM may take.
+const END_DONE: Duration = Duration::from_secs(10);
+
 /// The right to have one request inside a VM; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// Where the supervisor answers.
     pub(crate) http: SocketAddr,
+    /// The supervisor itself.
+    pub(super) supervisor: Supervisor,
     /// Most time from the request to the head of its answer.
     pub(crate) request_time: Duration,
     /// The STORE message of the code that runs.
@@ -124,6 +131,29 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// After a request that broke off: whether the VM has ended, and why. The driver knows it before this
+    /// returns, so that the next request finds no dead VM.
+    pub(crate) async fn end_of_vm(&self) -> Option<Failure> {
+        let began = Instant::now();
+        loop {
+            match self.supervisor.status().await {
+                Ok(status) if status.failure.is_some() || status.phase.is_over() => break,
+                Err(error) if error.kind() == ErrorKind::NotRunning => break,
+                _ if began.elapsed() > END_KNOWN => return None,
+                _ => tokio::time::sleep(Duration::from_millis(25)).await,
+            }
+        }
+        let ended = tokio::time::timeout(END_DONE, self.supervisor.wait_ended()).await.ok()?;
+        let cause = match ended {
+            Ok(status) => status.failure.map_or_else(|| "the VM ended".to_owned(), |failure| failure.message),
+            Err(error) if error.kind() == ErrorKind::NotRunning => error.to_string(),
+            Err(_) => return None,
+        };
+        let cause = Failure::Crashed(cause);
+        let _ = self.commands.send(Command::Ended { attempt: self.attempt, cause: Some(cause.clone()) });
+        Some(cause)
+    }
+
     /// The program answered.
     pub(crate) fn answered(&self) {
         if !self.answered.swap(true, Ordering::Relaxed) {

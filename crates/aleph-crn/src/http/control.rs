@@ -112,7 +112,11 @@ impl Wanted {
                 None | Some(Value::Null) => return Ok(Vec::new()),
                 Some(Value::Array(items)) => items,
                 Some(_) => {
-                    return Err(problem(vec![key.into()], "set_type", "must be a list of item hashes".into()));
+                    return Err(problem(
+                        vec![key.into()],
+                        "set_type",
+                        "must be a list of item hashes".into(),
+                    ));
                 }
             };
             count += items.len();

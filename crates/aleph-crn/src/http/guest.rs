@@ -86,7 +86,10 @@ impl GuestClient {
         let response = match tokio::time::timeout(limit, sent).await {
             Err(_) => return Err(Failure::Timeout(lease.request_time.as_secs())),
             Ok(Err(error)) if is_too_large(&error) => return Err(Failure::RequestTooLarge(most as u64)),
-            Ok(Err(error)) => return Err(Failure::Crashed(chain_of(&error))),
+            Ok(Err(error)) => {
+                let ended = lease.end_of_vm().await;
+                return Err(ended.unwrap_or_else(|| Failure::Crashed(chain_of(&error))));
+            }
             Ok(Ok(response)) => response,
         };
         let (mut parts, body) = response.into_parts();
@@ -108,12 +111,19 @@ async fn refusal(lease: &Lease, kind: &str, body: Incoming) -> Failure {
         body.map(|body| String::from_utf8_lossy(&body.to_bytes()).trim().to_owned()).unwrap_or_default();
     match kind {
         kind if kind == ErrorKind::Timeout.as_str() => Failure::Timeout(lease.request_time.as_secs()),
-        kind if kind == ErrorKind::BadGateway.as_str() => Failure::InvalidAnswer(cause),
+        // What is not HTTP says nothing about the VM.
+        kind if kind == ErrorKind::BadGateway.as_str() && cause.contains("not HTTP") => {
+            Failure::InvalidAnswer(cause)
+        }
         kind if kind == ErrorKind::Busy.as_str() => Failure::Busy(cause),
         kind if kind == ErrorKind::GuestFailed.as_str() && cause.contains("does not listen") => {
             Failure::NeverListened(cause)
         }
-        _ => Failure::Crashed(cause),
+        kind => match lease.end_of_vm().await {
+            Some(crash) => crash,
+            None if kind == ErrorKind::BadGateway.as_str() => Failure::InvalidAnswer(cause),
+            None => Failure::Crashed(cause),
+        },
     }
 }
 

@@ -99,7 +99,11 @@ pub(super) async fn logs(
         None => None,
     };
     let Some(supervisor) = supervisor else {
-        return error(StatusCode::NOT_FOUND, "No execution found for this VM");
+        let Some(page) = node.ended_logs(&target.hash) else {
+            return error(StatusCode::NOT_FOUND, "No execution found for this VM");
+        };
+        let lines: Vec<Value> = page.lines.iter().map(|line| entry_of(line, target.hash.as_str())).collect();
+        return Json(lines).into_response();
     };
     let pages = stream::unfold(Pages::Start(supervisor, target.hash.to_string()), next_page);
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pages)).into_response()
