@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::StoreError;
 
 /// Every migration, in order. An applied file never changes; add a new one instead.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_core.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_core.sql"), include_str!("../migrations/0002_rare_filters.sql")];
 
 pub(crate) fn apply(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     connection.execute_batch(

@@ -39,13 +39,17 @@ fn push_selection(sql: &mut Sql, filter: &HashesFilter) {
          LEFT JOIN statuses r INDEXED BY statuses_removing ON r.item_hash = m.item_hash AND r.status = 'removing' \
          WHERE 1",
     );
-    let micros = |time: Option<Timestamp>| time.map(|time| time.as_micros());
-    sql.and_between("m.reception_time", micros(filter.start), micros(filter.end));
+    push_dates(sql, filter);
     match filter.status {
         Some(MessageStatus::Processed) => sql.push(" AND r.item_hash IS NULL"),
         Some(MessageStatus::Removing) => sql.push(" AND r.item_hash IS NOT NULL"),
         _ => sql,
     };
+}
+
+fn push_dates(sql: &mut Sql, filter: &HashesFilter) {
+    let micros = |time: Option<Timestamp>| time.map(|time| time.as_micros());
+    sql.and_between("m.reception_time", micros(filter.start), micros(filter.end));
 }
 
 pub(super) fn list_sql(filter: &HashesFilter, order: SortOrder, offset: u64, limit: u64) -> Sql {
@@ -77,13 +81,29 @@ fn count(conn: &Connection, filter: &HashesFilter) -> Result<u64, StoreError> {
     if !lists(filter) {
         return Ok(0);
     }
-    let mut sql = Sql::new("SELECT count(*)");
-    if *filter == HashesFilter::default() {
-        sql.push(" FROM messages");
-    } else {
-        push_selection(&mut sql, filter);
+    // Removing messages are few: they are counted apart, so that nothing is looked up for the others.
+    let removing = || {
+        let mut sql = Sql::new(
+            "SELECT count(*) FROM statuses r INDEXED BY statuses_removing \
+             CROSS JOIN messages m ON m.seq = r.message WHERE r.status = 'removing'",
+        );
+        push_dates(&mut sql, filter);
+        sql.count(conn)
+    };
+    let all = || {
+        let mut sql = Sql::new("SELECT count(*) FROM messages m");
+        if filter.start.is_some() || filter.end.is_some() {
+            sql.push(" INDEXED BY messages_reception");
+        }
+        sql.push(" WHERE 1");
+        push_dates(&mut sql, filter);
+        sql.count(conn)
+    };
+    match filter.status {
+        Some(MessageStatus::Removing) => removing(),
+        Some(_) => Ok(all()?.saturating_sub(removing()?)),
+        None => all(),
     }
-    sql.count(conn)
 }
 
 impl Store {

@@ -25,7 +25,7 @@ struct Indexed {
 }
 
 /// From the most to the least telling.
-const INDEXED: [Indexed; 8] = [
+const INDEXED: [Indexed; 10] = [
     Indexed {
         column: "m.content_hash",
         index: "messages_content_hash",
@@ -63,6 +63,19 @@ const INDEXED: [Indexed; 8] = [
         values: |filter| filter.content_types.as_deref(),
     },
     Indexed {
+        column: "m.chain",
+        index: "messages_chain",
+        by_time: true,
+        // The index leaves out the chain of nearly all messages.
+        values: |filter| filter.chains.as_deref().filter(|chains| chains.iter().all(|chain| chain != "ETH")),
+    },
+    Indexed {
+        column: "m.payment_type",
+        index: "messages_payment",
+        by_time: true,
+        values: |filter| filter.payment_types.as_deref(),
+    },
+    Indexed {
         column: "m.channel",
         index: "messages_channel",
         by_time: true,
@@ -75,6 +88,11 @@ const INDEXED: [Indexed; 8] = [
         values: |filter| filter.types.as_deref(),
     },
 ];
+
+/// What the condition must say for the partial index to be used.
+fn partial(index: &str) -> &'static str {
+    if index == "messages_chain" { "m.chain <> 'ETH' AND " } else { "" }
+}
 
 /// How the rows are reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +168,8 @@ impl Plan {
         }
         for (indexed, values) in &present {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM messages m INDEXED BY ");
-            sql.push(indexed.index).push(" WHERE ").one_of(indexed.column, values);
+            sql.push(indexed.index).push(" WHERE ").push(partial(indexed.index));
+            sql.one_of(indexed.column, values);
             if indexed.by_time {
                 sql.and_between("m.time", self.start, self.end);
             }
@@ -197,7 +216,7 @@ impl Plan {
                 sql.push(") t CROSS JOIN messages m ON m.seq = t.message WHERE 1");
             }
             Drive::Few(column, index) => {
-                sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ");
+                sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ").push(partial(index));
                 let values = INDEXED
                     .iter()
                     .find(|indexed| indexed.column == *column)
@@ -206,8 +225,8 @@ impl Plan {
                 sql.one_of(column, values);
             }
             Drive::Ordered(column, index, _) => {
-                sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ").push(column);
-                sql.push(" = ").bind(value.cloned().unwrap_or_default());
+                sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ").push(partial(index));
+                sql.push(column).push(" = ").bind(value.cloned().unwrap_or_default());
             }
             Drive::Time => {
                 sql.push(" FROM messages m INDEXED BY messages_time WHERE 1");
@@ -224,8 +243,9 @@ impl Plan {
                 sql.and_one_of(indexed.column, (indexed.values)(texts));
             }
         }
-        sql.and_one_of("m.chain", texts.chains.as_deref());
-        sql.and_one_of("m.payment_type", texts.payment_types.as_deref());
+        if texts.chains.as_ref().is_some_and(|chains| chains.iter().any(|chain| chain == "ETH")) {
+            sql.and_one_of("m.chain", texts.chains.as_deref());
+        }
         if self.drive != Drive::Tags
             && let Some(tags) = texts.tags.as_deref()
         {

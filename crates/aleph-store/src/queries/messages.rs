@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::message_filter::{MessageFilter, MessageQuery};
 use super::message_plan::Plan;
 use super::rows::{self, ENVELOPE, ENVELOPE_COLUMNS};
+use super::sql::{Sql, bound};
 use super::{Count, SMALL};
 use crate::{Store, StoreError};
 
@@ -88,6 +89,24 @@ pub(super) fn count(conn: &Connection, filter: &MessageFilter, most: u64) -> Res
     Ok(Count { rows: rows.min(most), exact: rows <= most })
 }
 
+/// How many messages are stored, and the highest `seq`; with `known`, the sum of that count and of what
+/// came after, if that is at most `most`.
+fn total(conn: &Connection, known: Option<MessageTotal>, most: u64) -> Result<MessageTotal, StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let last: Option<i64> =
+        snapshot.prepare_cached("SELECT max(seq) FROM messages")?.query_row([], |row| row.get(0))?;
+    let last = last.unwrap_or_default();
+    if let Some(known) = known
+        && last.saturating_sub(known.last) <= bound(most)
+    {
+        let mut statement = snapshot.prepare_cached("SELECT count(*) FROM messages WHERE seq > ?1")?;
+        let new: i64 = statement.query_row([known.last], |row| row.get(0))?;
+        return Ok(MessageTotal { rows: known.rows + new.unsigned_abs(), last });
+    }
+    let rows = Sql::new("SELECT count(*) FROM messages").count(&snapshot)?;
+    Ok(MessageTotal { rows, last })
+}
+
 /// The triggers of programs: `(item hash, content)` of the PROGRAM messages with `on.message`.
 fn programs_on_message(conn: &Connection, ascending: bool) -> Result<Vec<StoredMessage>, StoreError> {
     let direction = if ascending { "ASC" } else { "DESC" };
@@ -102,7 +121,23 @@ fn programs_on_message(conn: &Connection, ascending: bool) -> Result<Vec<StoredM
     Ok(programs)
 }
 
+/// How many messages there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageTotal {
+    /// Messages.
+    pub rows: u64,
+    /// The last of them in the order of processing.
+    pub last: i64,
+}
+
 impl Store {
+    /// How many messages are stored. Counting them all walks an index; given a count that is `known`, only
+    /// what came after it is counted, up to [`Store::CHEAP_COUNT`] messages. Messages that went since are
+    /// then still in the count.
+    pub async fn total_messages(&self, known: Option<MessageTotal>) -> Result<MessageTotal, StoreError> {
+        self.read(move |conn| total(conn, known, Self::CHEAP_COUNT)).await
+    }
+
     /// A page of the stored messages.
     pub async fn list_messages(&self, query: MessageQuery) -> Result<Vec<StoredMessage>, StoreError> {
         self.read(move |conn| list(conn, &query)).await

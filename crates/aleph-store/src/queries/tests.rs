@@ -1,5 +1,6 @@
 use std::sync::LazyLock;
 
+use aleph_types::content::PaymentType;
 use aleph_types::{Chain, ItemHash, MessageStatus, MessageType, Timestamp};
 use rusqlite::{Connection, params};
 
@@ -21,6 +22,7 @@ fn hash_of(number: i64) -> String {
 fn database() -> Connection {
     let conn = Connection::open_in_memory().unwrap();
     conn.execute_batch(include_str!("../../migrations/0001_core.sql")).unwrap();
+    conn.execute_batch(include_str!("../../migrations/0002_rare_filters.sql")).unwrap();
     conn
 }
 
@@ -34,7 +36,7 @@ fn filled() -> Connection {
         let post = number % 3 != 1;
         let content = format!(r#"{{"address":"0xO{}","time":1,"content":{{}},"type":"note"}}"#, number % 2);
         conn.prepare_cached(
-            "INSERT INTO messages VALUES (?1,?2,?3,'ETH',?4,?5,'0x','inline',?6,NULL,?7,?8,?8,?9,?10,?11,?12,?13,?14,?15)",
+            "INSERT INTO messages VALUES (?1,?2,?3,CASE ?1 % 97 WHEN 0 THEN 'SOL' ELSE 'ETH' END,?4,?5,'0x','inline',?6,NULL,?7,?8,?8,?9,?10,?11,?12,?13,?14,?15)",
         )
         .unwrap()
         .execute(params![
@@ -108,6 +110,15 @@ fn filters() -> Vec<MessageFilter> {
         MessageFilter { content_keys: some(&["key0"]), senders: some(&["0xS0"]), ..none() },
         MessageFilter { content_hashes: hashes(), ..none() },
         MessageFilter { chains: Some(vec![Chain::Eth]), ..none() },
+        MessageFilter { chains: Some(vec![Chain::Sol]), ..none() },
+        MessageFilter { chains: Some(vec![Chain::Sol, Chain::Avax]), types: Some(vec![MessageType::Post]), ..none() },
+        MessageFilter { chains: Some(vec![Chain::Sol, Chain::Eth]), senders: some(&["0xS0"]), ..none() },
+        MessageFilter { payment_types: Some(vec![PaymentType::Credit]), ..none() },
+        MessageFilter {
+            payment_types: Some(vec![PaymentType::Credit, PaymentType::Hold]),
+            chains: Some(vec![Chain::Eth]),
+            ..none()
+        },
         MessageFilter { tags: some(&["rare"]), ..none() },
         MessageFilter { tags: some(&["frequent"]), types: Some(vec![MessageType::Post]), ..none() },
         MessageFilter { tags: some(&["frequent", "rare"]), ..none() },
@@ -144,8 +155,10 @@ fn expected(conn: &Connection, query: &MessageQuery) -> Vec<String> {
         let types = filter.types.as_ref().map(|types| types.iter().map(ToString::to_string).collect());
         let hashes = filter.hashes.as_ref().map(|hashes| hashes.iter().map(ToString::to_string).collect());
         let chains = filter.chains.as_ref().map(|chains| chains.iter().map(ToString::to_string).collect());
+        let payments = filter.payment_types.as_ref().map(|types| types.iter().map(ToString::to_string).collect());
         let keep = has(&types, text("message_type"))
             && has(&chains, text("chain"))
+            && has(&payments, text("payment_type"))
             && has(&filter.senders, text("sender"))
             && has(&filter.owners, text("owner"))
             && has(&filter.references, text("reference"))
