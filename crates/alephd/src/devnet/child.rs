@@ -61,12 +61,14 @@ impl Node {
                     state.send_replace(State::Running(child.id().unwrap_or_default()));
                     self.follow(&mut child, &stop).await
                 }
-                Err(error) => format!("{error:#}"),
+                Err(error) => Ended { how: format!("{error:#}"), killed: false },
             };
             if stop.is_cancelled() {
                 break;
             }
-            false_starts = if started.elapsed() < STARTED { false_starts + 1 } else { 0 };
+            let is_false_start = started.elapsed() < STARTED && !ended.killed;
+            false_starts = if is_false_start { false_starts + 1 } else { 0 };
+            let ended = ended.how;
             if false_starts >= FALSE_STARTS {
                 let last = last_lines(&self.log_path(), 5);
                 let why = format!(
@@ -115,8 +117,8 @@ impl Node {
             .with_context(|| format!("can't write {}", path.display()))
     }
 
-    /// Waits for the child's end, or ends it when `stop` says so. Says how it ended.
-    async fn follow(&self, child: &mut Child, stop: &CancellationToken) -> String {
+    /// Waits for the child's end, or ends it when `stop` says so.
+    async fn follow(&self, child: &mut Child, stop: &CancellationToken) -> Ended {
         // Taken out first: `wait` closes what the child still holds, and that end would stop it at once.
         let input = child.stdin.take();
         tokio::select! {
@@ -130,22 +132,32 @@ impl Node {
             Err(_) => {
                 tracing::warn!(node = self.name, "the node does not stop; killing it");
                 child.kill().await.ok();
-                "killed".to_owned()
+                describe(child.wait().await)
             }
         }
     }
 }
 
-fn describe(ended: std::io::Result<ExitStatus>) -> String {
+/// How a node ended.
+struct Ended {
+    how: String,
+    /// from outside, by SIGKILL: says nothing of the node itself
+    killed: bool,
+}
+
+fn describe(ended: std::io::Result<ExitStatus>) -> Ended {
     use std::os::unix::process::ExitStatusExt;
-    match ended {
+    const SIGKILL: i32 = 9;
+    let killed = ended.as_ref().is_ok_and(|status| status.signal() == Some(SIGKILL));
+    let how = match ended {
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("ended with code {code}"),
             (None, Some(signal)) => format!("ended by signal {signal}"),
             (None, None) => "ended".to_owned(),
         },
         Err(error) => format!("can't be waited for: {error}"),
-    }
+    };
+    Ended { how, killed }
 }
 
 /// The last lines of a log, indented.
