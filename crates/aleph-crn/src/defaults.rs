@@ -112,3 +112,5 @@ pub const MAX_EVICTIONS: usize = 16;
 pub const ENDED_LOG_LINES: usize = 1000;
 /// Pauses between questions to supervisors that live but do not answer.
 pub const ADOPT_AGAIN: Duration = Duration::from_secs(10);
+/// Logs that are followed over WebSockets at once (`spec: crn-api.md §7.2`).
+pub const LOG_STREAMS: usize = 20;

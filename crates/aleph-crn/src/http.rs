@@ -10,6 +10,7 @@ mod machine;
 mod programs;
 mod respond;
 mod status;
+mod stream_logs;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/control/allocation/notify", post(control::notify))
         .route("/control/machine/{reference}/update", post(machine::update))
         .route("/control/machine/{reference}/logs", get(machine::logs))
+        .route("/control/machine/{reference}/stream_logs", get(stream_logs::open))
         .route("/control/machine/{reference}/stop", post(machine::stop))
         .route("/control/machine/{reference}/reboot", post(machine::reboot))
         .route("/control/machine/{reference}/erase", post(machine::erase))

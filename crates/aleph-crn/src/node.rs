@@ -22,7 +22,9 @@ use crate::admission::{Admission, Capacity, Place, Share};
 use crate::allocation::Allocations;
 use crate::auth::replay::ReplayGuard;
 use crate::config::{Config, HypervisorChoice, ImageSource};
-use crate::defaults::{ENDED_LOG_LINES, MAX_EVICTIONS, MAX_STARTS, STOP_TIMEOUT, TEMPLATE_BYTES};
+use crate::defaults::{
+    ENDED_LOG_LINES, LOG_STREAMS, MAX_EVICTIONS, MAX_STARTS, STOP_TIMEOUT, TEMPLATE_BYTES,
+};
 use crate::execution::handle::Command;
 use crate::execution::machine::{Event, State};
 use crate::execution::plan::HostRules;
@@ -51,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) starts: Semaphore,
     /// Requests inside programs at once.
     pub(crate) requests: Arc<Semaphore>,
+    /// Logs that are followed at once.
+    pub(crate) log_streams: Arc<Semaphore>,
     pub(crate) guests: GuestClient,
     pub(crate) supervisor_command: SupervisorCommand,
     boot: OnceCell<BootImages>,
@@ -104,6 +108,7 @@ impl Node {
             replay: ReplayGuard::default(),
             admission: Admission::new(capacity),
             starts: Semaphore::new(MAX_STARTS),
+            log_streams: Arc::new(Semaphore::new(LOG_STREAMS)),
             guests: GuestClient::default(),
             boot: OnceCell::new(),
             ended: Mutex::default(),

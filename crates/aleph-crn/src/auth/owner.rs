@@ -125,6 +125,22 @@ pub(crate) fn authenticate(
     Ok(address)
 }
 
+/// The same for the first frame of a WebSocket, where path and method are not compared: consoles sign
+/// `POST`, SDKs `GET` (`spec: crn-api.md §3.3`).
+pub(crate) fn authenticate_socket(
+    key: Option<&str>,
+    operation: Option<&str>,
+    domain: &str,
+    now: Timestamp,
+) -> Result<Address, OwnerAuthError> {
+    let signed =
+        operation.and_then(Sealed::read).and_then(|sealed| serde_json::from_slice(&sealed.payload).ok());
+    let signed: Value = signed.unwrap_or_default();
+    let text = |name: &str| signed.get(name).and_then(Value::as_str).unwrap_or_default();
+    let target = OperationTarget { domain, method: text("method"), path: text("path") };
+    authenticate(key, operation, target, now)
+}
+
 /// Checks the wallet's part; returns its address and the uncompressed point of the short-lived key.
 fn read_key(header: &str, now: Timestamp) -> Result<(Address, Vec<u8>), OwnerAuthError> {
     if serde_json::from_str::<Value>(header).is_err() {

@@ -68,7 +68,11 @@ async fn target_of(
 
 /// Whose program it is: from its message, kept on disk while it is known, so that stopped programs stay
 /// addressable.
-async fn owner_of(node: &Arc<Node>, hash: &ItemHash, execution: Option<&Execution>) -> Option<Address> {
+pub(super) async fn owner_of(
+    node: &Arc<Node>,
+    hash: &ItemHash,
+    execution: Option<&Execution>,
+) -> Option<Address> {
     if let Some(program) = execution.and_then(|execution| execution.view().program.clone()) {
         return Some(program.content.base.address.clone());
     }

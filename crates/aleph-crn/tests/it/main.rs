@@ -6,5 +6,6 @@ mod allocation;
 mod core_node;
 mod files;
 mod node;
+mod owner;
 mod routes;
 mod vm;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::core_node::CoreNode;
 use crate::node::{Node, client, config, status_and_json};
+use crate::owner::Owner;
 
 /// An application with a path for every kind of trouble.
 const APPLICATION: &str = r#"
@@ -122,11 +123,41 @@ async fn a_program_answers_crashes_hangs_and_is_stopped() {
     // Three seconds of the message are at least ten under emulation.
     let (status, body) = node.json(&format!("/vm/{program}/hang")).await;
     assert_eq!((status, &body["code"]), (504, &json!("timeout")), "{body}");
+    // The owner, and nobody else, reads the log: all at once, and as it grows.
+    let owner = Owner::new(&core.key);
+    let logs = format!("/control/machine/{program}/logs");
+    let response = owner.sign(node.request("GET", &logs), "GET", &logs).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let lines: Vec<Value> = response.json().await.unwrap();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line["MESSAGE"].is_string()), "{lines:?}");
+    let stranger = Owner::new(&aleph_crypto::EvmKey::from_bytes([8; 32]).unwrap());
+    let refused = stranger.sign(node.request("GET", &logs), "GET", &logs).send().await.unwrap();
+    assert_eq!(
+        (refused.status().as_u16(), refused.text().await.unwrap().as_str()),
+        (403, "Unauthorized sender")
+    );
+    let frames = owner.follow(&node.url, program.as_str(), 2).await;
+    assert_eq!(frames[0], json!({"status": "connected"}));
+    assert!(frames[1]["message"].is_string(), "{frames:?}");
+    let frames = stranger.follow(&node.url, program.as_str(), 1).await;
+    assert_eq!(frames[0], json!({"status": "failed", "reason": "unauthorized sender"}));
+
     // A crash is told with its cause, and the next request finds a working program.
     let (status, body) = node.json(&format!("/vm/{program}/crash")).await;
     assert_eq!((status, &body["code"]), (502, &json!("crashed")), "{body}");
     let after = node.get(&format!("/vm/{program}/after")).await;
     assert_eq!(after.status(), 200, "{}", after.text().await.unwrap());
+
+    // The owner stops it; its log stays, and the next request starts it again.
+    let stop = format!("/control/machine/{program}/stop");
+    let stopped = owner.sign(node.request("POST", &stop), "POST", &stop).send().await.unwrap();
+    assert_eq!(stopped.text().await.unwrap(), format!("Stopped VM with ref {program}"));
+    let (_, list) = node.json("/about/executions/list").await;
+    assert_eq!(list, json!({}));
+    let stopped = owner.sign(node.request("POST", &stop), "POST", &stop).send().await.unwrap();
+    assert_eq!(stopped.text().await.unwrap(), "Already stopped, nothing to do");
+    let response = owner.sign(node.request("GET", &logs), "GET", &logs).send().await.unwrap();
+    assert_eq!(response.status(), 200);
     node.stop().await;
 }
 
