@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aleph_store::queries::{AddressCounts, NodeCounts};
+use aleph_store::queries::AddressCounts;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
@@ -46,7 +46,7 @@ use counts::{Cached, Totals};
 use errors::ApiError;
 
 /// How old some numbers may be: they cost a walk over the database.
-const NODE_COUNTS_AGE: Duration = Duration::from_secs(10);
+const COUNTS_AGE: Duration = Duration::from_secs(10);
 const CHANNELS_AGE: Duration = Duration::from_secs(60);
 const ADDRESS_COUNTS_AGE: Duration = Duration::from_secs(300);
 
@@ -60,7 +60,7 @@ struct Api {
     status_sockets: live::Places,
     status_peak: metrics::Peak,
     totals: Totals,
-    node_counts: Cached<NodeCounts>,
+    counts: Cached<metrics::Counts>,
     channels: Cached<Arc<Vec<String>>>,
     address_counts: Cached<Arc<BTreeMap<String, AddressCounts>>>,
 }
@@ -76,7 +76,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         status_sockets: live::Places::default(),
         status_peak: metrics::Peak::default(),
         totals: Totals::default(),
-        node_counts: Cached::new(NODE_COUNTS_AGE),
+        counts: Cached::new(COUNTS_AGE),
         channels: Cached::new(CHANNELS_AGE),
         address_counts: Cached::new(ADDRESS_COUNTS_AGE),
     });

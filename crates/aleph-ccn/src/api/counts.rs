@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use aleph_store::queries::Count;
+use aleph_store::queries::{Count, MessageTotal};
 use aleph_store::{Store, StoreError};
 use parking_lot::Mutex;
 
@@ -13,6 +13,9 @@ use super::errors::ApiError;
 /// How old a total of a list may be (`spec: ccn-api.md §3.1`).
 const TOTAL_AGE: Duration = Duration::from_secs(300);
 
+/// A count that took longer is remembered, even if it is small.
+const SLOW: Duration = Duration::from_millis(5);
+
 /// Totals that are remembered.
 const TOTALS: usize = 1024;
 
@@ -20,9 +23,20 @@ const TOTALS: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     known: Mutex<HashMap<String, (Instant, u64)>>,
+    messages: tokio::sync::Mutex<Option<(Instant, MessageTotal)>>,
 }
 
 impl Totals {
+    /// How many messages there are: what came is counted at once, what went within [`TOTAL_AGE`].
+    pub(super) async fn messages(&self, store: &Store) -> Result<u64, StoreError> {
+        let mut known = self.messages.lock().await;
+        let base = known.filter(|(at, _)| at.elapsed() < TOTAL_AGE);
+        let total = store.total_messages(base.map(|(_, total)| total)).await?;
+        let at = base.map_or_else(Instant::now, |(at, _)| at);
+        *known = Some((at, total));
+        Ok(total.rows)
+    }
+
     /// The number of rows that `filter` selects from `list`: exact when it is cheap, else at most
     /// [`TOTAL_AGE`] old. `count` counts up to a limit.
     pub(super) async fn of<F, Fut>(
@@ -41,11 +55,12 @@ impl Totals {
         {
             return Ok(*rows);
         }
+        let begun = Instant::now();
         let cheap = count(Store::CHEAP_COUNT).await?;
-        if cheap.exact {
+        if cheap.exact && begun.elapsed() < SLOW {
             return Ok(cheap.rows);
         }
-        let rows = count(u64::MAX).await?.rows;
+        let rows = if cheap.exact { cheap.rows } else { count(u64::MAX).await?.rows };
         let mut known = self.known.lock();
         if known.len() >= TOTALS {
             known.retain(|_, (at, _)| at.elapsed() < TOTAL_AGE);

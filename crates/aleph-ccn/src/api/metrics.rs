@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aleph_store::StoreError;
+use aleph_store::queries::NodeCounts;
 use axum::extract::State;
 use axum::extract::ws::Utf8Bytes;
 use axum::http::{StatusCode, header};
@@ -25,10 +27,27 @@ impl Peak {
 /// The version as clients see it.
 pub(super) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
+/// What the database holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) messages: u64,
+    pub(super) pending: u64,
+    pub(super) file_pins: u64,
+}
+
+/// What the database holds, or held a few seconds ago.
+pub(super) async fn counts(api: &Api) -> Result<Counts, StoreError> {
+    let make = async {
+        let NodeCounts { pending, file_pins } = api.node.store.node_counts().await?;
+        let messages = api.totals.messages(&api.node.store).await?;
+        Ok(Counts { messages, pending, file_pins })
+    };
+    api.counts.get(make).await
+}
+
 /// Everything, in the reference's order; what this node has no number for is null.
 async fn fields(api: &Api) -> Result<Map<String, Value>, ApiError> {
-    let make = async { Ok::<_, ApiError>(api.node.store.node_counts().await?) };
-    let counts = api.node_counts.get(make).await?;
+    let counts = counts(api).await?;
     let metrics = &api.node.metrics;
     let peers = api.node.network.as_ref().map_or(0, |network| network.peers().len());
     let (messages, statuses) = (api.message_sockets.taken(), api.status_sockets.taken());

@@ -127,7 +127,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
     let node = &api.node;
     let mut problems = Vec::new();
     let mut problem = |what: String, next: &str| problems.push(json!({ "what": what, "next": next }));
-    let counts = node.store.node_counts().await;
+    let counts = super::metrics::counts(&api).await;
     match &counts {
         Ok(counts) if counts.pending > MANY_PENDING => problem(
             format!("{} messages wait for content, files or other messages", counts.pending),
@@ -169,7 +169,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
 
 /// `GET /`: the node in a browser.
 pub(super) async fn page(State(api): State<Arc<Api>>) -> Html<String> {
-    let counts = api.node.store.node_counts().await.unwrap_or_default();
+    let counts = super::metrics::counts(&api).await.unwrap_or_default();
     let peers = api.node.network.as_ref().map_or(0, |network| network.peers().len());
     let rows = [
         ("Version", VERSION.to_owned(), ""),

@@ -158,8 +158,9 @@ fn next_frame(
 ) -> Result<Option<Utf8Bytes>, End> {
     match next {
         Ok(Live::Message(message)) => {
-            let wanted = message.matches(filter) && (sent.is_empty() || !sent.remove(&message.seq()));
-            Ok(wanted.then(|| message.frame(format)))
+            let written = message.written().ok_or(TOO_SLOW)?;
+            let wanted = written.matches(filter) && (sent.is_empty() || !sent.remove(&message.seq()));
+            Ok(wanted.then(|| written.frame(format)))
         }
         Ok(Live::Gap) | Err(RecvError::Lagged(_)) => Err(TOO_SLOW),
         Err(RecvError::Closed) => Err(STOPPING),
@@ -368,5 +369,36 @@ async fn poll_status(api: Arc<Api>, status: Arc<watch::Sender<Utf8Bytes>>) {
             *current = None;
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::live::tests::live_message;
+    use super::*;
+
+    #[test]
+    fn a_socket_that_fell_behind_is_told_so() {
+        let next =
+            |next| next_frame(next, &MessageFilter::default(), ContentFormat::Full, &mut HashSet::new());
+        let message = Arc::new(live_message("x"));
+        assert!(matches!(next(Ok(Live::Message(Arc::clone(&message)))), Ok(Some(_))));
+        for lost in [Ok(Live::Gap), Err(RecvError::Lagged(3))] {
+            let Err(End::With(code, reason)) = next(lost) else { panic!("not ended") };
+            assert_eq!(code, close_code::POLICY);
+            assert!(reason.contains("too slow"));
+        }
+    }
+
+    #[test]
+    fn what_the_history_held_is_not_sent_again() {
+        let message = Arc::new(live_message("x"));
+        let mut sent = HashSet::from([message.seq(), 5]);
+        let mut next = || {
+            let live = Ok(Live::Message(Arc::clone(&message)));
+            next_frame(live, &MessageFilter::default(), ContentFormat::Full, &mut sent)
+        };
+        assert!(matches!(next(), Ok(None)));
+        assert!(matches!(next(), Ok(Some(_))));
     }
 }

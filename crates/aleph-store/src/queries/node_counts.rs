@@ -3,11 +3,9 @@ use rusqlite::Connection;
 use super::sql::Sql;
 use crate::{Store, StoreError};
 
-/// Numbers for the node's metrics.
+/// Numbers for the node's metrics; see also [`Store::total_messages`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeCounts {
-    /// Stored messages.
-    pub messages: u64,
     /// Distinct copies of messages that wait for something.
     pub pending: u64,
     /// Pins of files.
@@ -16,11 +14,7 @@ pub struct NodeCounts {
 
 fn node_counts(conn: &Connection) -> Result<NodeCounts, StoreError> {
     let count = |table: &str| Sql::new(&format!("SELECT count(*) FROM {table}")).count(conn);
-    Ok(NodeCounts {
-        messages: count("messages")?,
-        pending: count("pending")?,
-        file_pins: count("file_pins")?,
-    })
+    Ok(NodeCounts { pending: count("pending")?, file_pins: count("file_pins")? })
 }
 
 impl Store {

@@ -111,7 +111,11 @@ fn filters() -> Vec<MessageFilter> {
         MessageFilter { content_hashes: hashes(), ..none() },
         MessageFilter { chains: Some(vec![Chain::Eth]), ..none() },
         MessageFilter { chains: Some(vec![Chain::Sol]), ..none() },
-        MessageFilter { chains: Some(vec![Chain::Sol, Chain::Avax]), types: Some(vec![MessageType::Post]), ..none() },
+        MessageFilter {
+            chains: Some(vec![Chain::Sol, Chain::Avax]),
+            types: Some(vec![MessageType::Post]),
+            ..none()
+        },
         MessageFilter { chains: Some(vec![Chain::Sol, Chain::Eth]), senders: some(&["0xS0"]), ..none() },
         MessageFilter { payment_types: Some(vec![PaymentType::Credit]), ..none() },
         MessageFilter {
@@ -155,7 +159,8 @@ fn expected(conn: &Connection, query: &MessageQuery) -> Vec<String> {
         let types = filter.types.as_ref().map(|types| types.iter().map(ToString::to_string).collect());
         let hashes = filter.hashes.as_ref().map(|hashes| hashes.iter().map(ToString::to_string).collect());
         let chains = filter.chains.as_ref().map(|chains| chains.iter().map(ToString::to_string).collect());
-        let payments = filter.payment_types.as_ref().map(|types| types.iter().map(ToString::to_string).collect());
+        let payments =
+            filter.payment_types.as_ref().map(|types| types.iter().map(ToString::to_string).collect());
         let keep = has(&types, text("message_type"))
             && has(&chains, text("chain"))
             && has(&payments, text("payment_type"))
