@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use aleph_types::ItemHash;
@@ -260,12 +260,24 @@ impl ComputeNode {
     }
 
     /// The lines so far and then those to come. The account must own the program.
+    ///
+    /// Nodes that stream no logs are asked again every second.
     pub async fn follow_logs(&self, account: &Account, program: &ItemHash) -> Result<LogStream> {
         let path = format!("/control/machine/{program}/stream_logs");
         let http = format!("{}{path}", self.base_url());
         let signed = SessionKey::new(account, self.domain())?.sign("GET", &path)?;
         let mut socket = match open_socket(&websocket_url(&http)?).await {
-            Err(Error::Status { status: 404, .. }) => return Err(self.no_execution(program)),
+            Err(Error::Status { status: 404, .. }) => {
+                let pending = VecDeque::from(self.logs(account, program).await?);
+                let polling = Polling {
+                    node: self.clone(),
+                    account: account.clone(),
+                    program: program.clone(),
+                    seen: pending.len(),
+                    pending,
+                };
+                return Ok(LogStream { url: http, source: LogSource::Polling(Box::new(polling)) });
+            }
             other => other?,
         };
         let hello = json!({
@@ -275,7 +287,7 @@ impl ComputeNode {
             .send(Frame::text(hello.to_string()))
             .await
             .map_err(|error| Error::unreachable(&http, error))?;
-        Ok(LogStream { url: http, socket })
+        Ok(LogStream { url: http, source: LogSource::Socket(Box::new(socket)) })
     }
 }
 
@@ -291,53 +303,91 @@ fn text_of(value: Value) -> String {
 #[derive(Debug)]
 pub struct LogStream {
     url: String,
-    socket: Socket,
+    source: LogSource,
+}
+
+#[derive(Debug)]
+enum LogSource {
+    Socket(Box<Socket>),
+    Polling(Box<Polling>),
+}
+
+/// Reads the whole log again and again.
+#[derive(Debug)]
+struct Polling {
+    node: ComputeNode,
+    account: Account,
+    program: ItemHash,
+    /// Lines of the log that were taken over.
+    seen: usize,
+    pending: VecDeque<LogLine>,
+}
+
+impl Polling {
+    async fn next(&mut self) -> Result<LogLine> {
+        loop {
+            if let Some(line) = self.pending.pop_front() {
+                return Ok(line);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let lines = self.node.logs(&self.account, &self.program).await?;
+            // A log that became shorter was begun anew.
+            let seen = if lines.len() < self.seen { 0 } else { self.seen };
+            self.seen = lines.len();
+            self.pending.extend(lines.into_iter().skip(seen));
+        }
+    }
 }
 
 impl LogStream {
     /// The next line; `None` when the node ends the stream.
     pub async fn next(&mut self) -> Result<Option<LogLine>> {
-        #[derive(Deserialize)]
-        struct FrameBody {
-            status: Option<String>,
-            reason: Option<String>,
-            #[serde(rename = "type")]
-            stream: Option<String>,
-            message: Option<String>,
+        match &mut self.source {
+            LogSource::Socket(socket) => next_of_socket(&self.url, socket).await,
+            LogSource::Polling(polling) => polling.next().await.map(Some),
         }
-        /// Clients are expected to ping this often (`spec: crn-api.md §7.2`).
-        const PING: Duration = Duration::from_secs(30);
-        loop {
-            let frame = match timeout(PING, self.socket.next()).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(Error::unreachable(&self.url, error)),
-                Ok(None) => return Ok(None),
-                Err(_) => {
-                    let ping = self.socket.send(Frame::Ping(Bytes::new())).await;
-                    ping.map_err(|error| Error::unreachable(&self.url, error))?;
-                    continue;
-                }
-            };
-            let text = match frame {
-                Frame::Text(text) => text,
-                Frame::Close(_) => return Ok(None),
-                _ => continue,
-            };
-            let body: FrameBody = serde_json::from_str(text.as_str())
-                .map_err(|error| Error::answer(&self.url, "a line of a log", error))?;
-            match (body.status.as_deref(), body.stream, body.message) {
-                (Some("failed"), _, _) => {
-                    return Err(Error::Status {
-                        url: self.url.clone(),
-                        status: 403,
-                        body: body.reason.unwrap_or_default(),
-                    });
-                }
-                (_, Some(stream), Some(message)) => {
-                    return Ok(Some(LogLine { stream, message, time: None }));
-                }
-                _ => {}
+    }
+}
+
+async fn next_of_socket(url: &str, socket: &mut Socket) -> Result<Option<LogLine>> {
+    #[derive(Deserialize)]
+    struct FrameBody {
+        status: Option<String>,
+        reason: Option<String>,
+        #[serde(rename = "type")]
+        stream: Option<String>,
+        message: Option<String>,
+    }
+    /// Clients are expected to ping this often (`spec: crn-api.md §7.2`).
+    const PING: Duration = Duration::from_secs(30);
+    loop {
+        let frame = match timeout(PING, socket.next()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) => return Err(Error::unreachable(url, error)),
+            Ok(None) => return Ok(None),
+            Err(_) => {
+                let ping = socket.send(Frame::Ping(Bytes::new())).await;
+                ping.map_err(|error| Error::unreachable(url, error))?;
+                continue;
             }
+        };
+        let text = match frame {
+            Frame::Text(text) => text,
+            Frame::Close(_) => return Ok(None),
+            _ => continue,
+        };
+        let body: FrameBody = serde_json::from_str(text.as_str())
+            .map_err(|error| Error::answer(url, "a line of a log", error))?;
+        match (body.status.as_deref(), body.stream, body.message) {
+            (Some("failed"), _, _) => {
+                return Err(Error::Status {
+                    url: url.to_owned(),
+                    status: 403,
+                    body: body.reason.unwrap_or_default(),
+                });
+            }
+            (_, Some(stream), Some(message)) => return Ok(Some(LogLine { stream, message, time: None })),
+            _ => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aleph_types::limits::UNAUTHENTICATED_UPLOAD;
 use aleph_types::{Address, ItemHash, MessageStatus};
 use bytes::Bytes;
 use reqwest::multipart::{Form, Part};
@@ -131,6 +132,7 @@ impl Client {
             UploadSource::File(path) => hash_file(path, upload.progress.clone()).await?,
             UploadSource::Memory(bytes) => (ItemHash::sha256(bytes), bytes.len() as u64),
         };
+        self.check_size(size).await?;
         let builder = MessageBuilder::store(
             &file_hash,
             upload.reference.as_deref(),
@@ -167,6 +169,31 @@ impl Client {
         }
         self.check_stored(&url, response, &file_hash).await?;
         Ok(file_hash)
+    }
+
+    /// Refuses what the node would refuse anyway, before the bytes are sent.
+    async fn check_size(&self, size: u64) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Limits {
+            storage: Storage,
+        }
+        #[derive(Deserialize)]
+        struct Storage {
+            max_file_size: u64,
+        }
+        // Every node takes this much.
+        if size <= UNAUTHENTICATED_UPLOAD {
+            return Ok(());
+        }
+        let limits: Option<Limits> =
+            self.get_optional("/api/v0/storage/limits.json", &[], "the limits of uploads").await?;
+        match limits {
+            Some(Limits { storage: Storage { max_file_size } }) if size > max_file_size => Err(Error::input(
+                format!("the file has {size} bytes and {} takes at most {max_file_size}", self.base_url()),
+            )),
+            // An older node tells no limits; its answer will.
+            _ => Ok(()),
+        }
     }
 
     /// Sends the parts `metadata` and `file`; gives up when nothing moves for a minute.

@@ -9,7 +9,7 @@ mod stages;
 use std::process::ExitCode;
 
 use aleph_sdk::{Client, ComputeNode};
-use aleph_types::ItemHash;
+use aleph_types::{ItemHash, MessageStatus};
 use clap::Subcommand;
 
 use crate::context::Context;
@@ -44,8 +44,12 @@ async fn compute_node(client: &Client, program: &ItemHash, given: Option<&str>) 
         return Ok(ComputeNode::new(url)?);
     }
     let Some(placement) = client.placement(program).await? else {
-        // Unknown program, or a node that serves no placements.
-        client.message(program).await?;
+        // Unknown, gone, or on a node that serves no placements.
+        let state = client.message(program).await?;
+        if !matches!(state.status, MessageStatus::Processed | MessageStatus::Removing) {
+            return Err(CliError::not_found(format!("program {program} is {}", state.status))
+                .hint(format!("`aleph message get {program}` tells more")));
+        }
         return Err(CliError::not_found(format!("{} does not tell where programs run", client.base_url()))
             .hint("name the compute node with --on URL"));
     };

@@ -59,7 +59,7 @@ fn section(text: &mut String, command: &clap::Command, level: usize) {
         let common = argument.is_global_set() || matches!(argument.get_id().as_str(), "help" | "version");
         if once && common { argument.hide(true) } else { argument }
     });
-    let help = shown.term_width(100).clone().render_long_help().to_string();
+    let help = shown.term_width(100).render_long_help().to_string();
     let _ = write!(text, "\n{} `{path}`\n\n```text\n", "#".repeat(level));
     for line in help.trim_end().lines() {
         text.push_str(line.trim_end());

@@ -1,3 +1,4 @@
+use aleph_types::Address;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -20,6 +21,10 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> CliResult {
     let address = context.address(arguments.account.as_deref())?;
     let accounts = context.home.accounts()?;
     let entry = accounts.accounts.iter().find(|entry| entry.address.is_same_as(&address));
+    let funded = context.devnet.as_ref().and_then(|devnet| {
+        devnet.accounts().iter().find(|funded| Address::from(funded.address.as_str()).is_same_as(&address))
+    });
+    let name = entry.map(|entry| entry.name.as_str()).or(funded.map(|funded| funded.name.as_str()));
     // An account can be shown without any node.
     let balance = match context.node() {
         Ok(_) => match context.client()?.balance(&address).await {
@@ -34,7 +39,7 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> CliResult {
     let out = &context.out;
     if out.json {
         return out.document(&json!({
-            "name": entry.map(|entry| &entry.name),
+            "name": name,
             "address": address,
             "chain": entry.map(|entry| entry.chain),
             "default": entry.is_some_and(|entry| accounts.default.as_deref() == Some(entry.name.as_str())),
@@ -43,8 +48,8 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> CliResult {
         }));
     }
     let mut pairs = Vec::new();
-    if let Some(entry) = entry {
-        pairs.push(("account", out.bold(&entry.name)));
+    if let Some(name) = name {
+        pairs.push(("account", out.bold(name)));
     }
     pairs.push(("address", address.to_string()));
     if let Some(entry) = entry {

@@ -1,5 +1,5 @@
 use aleph_sdk::{ComputeNode, Execution, Placement};
-use aleph_types::ItemHash;
+use aleph_types::{ItemHash, MessageStatus};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -67,7 +67,9 @@ pub(super) async fn run(arguments: &Arguments, context: &Context) -> CliResult {
     if let (Some(vcpus), Some(memory)) = (text("/resources/vcpus"), text("/resources/memory")) {
         pairs.push(("resources", format!("{vcpus} vCPU, {memory} MiB")));
     }
-    place(&mut pairs, placement.as_ref());
+    if matches!(state.status, MessageStatus::Processed | MessageStatus::Removing) {
+        place(&mut pairs, placement.as_ref());
+    }
     if let Some(url) = url {
         pairs.push(("running", running(execution.as_ref())));
         pairs.push(("url", out.bold(&url)));
