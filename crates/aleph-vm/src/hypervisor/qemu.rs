@@ -52,9 +52,8 @@ fn listen(path: &Path) -> Result<UnixListener, VmError> {
 }
 
 impl Qemu {
-    /// Starts QEMU in `folder`, which must be the working directory. `state` becomes its standard
-    /// input: saved machines are written to it or read from it.
-    pub(crate) async fn start(launch: &Launch<'_>, folder: &Folder, state: Option<File>) -> Result<Self, VmError> {
+    /// Starts QEMU in `folder`, which must be the working directory.
+    pub(crate) async fn start(launch: &Launch<'_>, folder: &Folder) -> Result<Self, VmError> {
         let settings = &launch.plan.hypervisor;
         let sockets = [listen("qmp.sock".as_ref())?, listen("guest.sock".as_ref())?, listen("console.sock".as_ref())?];
         let mut command = std::process::Command::new(&settings.qemu);
@@ -62,7 +61,7 @@ impl Qemu {
             .args(qemu_arguments(launch))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(state.map_or_else(Stdio::null, Stdio::from))
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = spawn_isolated(command).map_err(|error| not_started(settings, error))?;
@@ -147,11 +146,13 @@ impl Qemu {
         }
     }
 
-    /// Saves the machine's devices to its standard input; the memory is in its shared file.
-    pub(crate) async fn save(&mut self) -> Result<(), VmError> {
+    /// Saves the machine's devices to `state`; the memory is in its shared file. The machine stands
+    /// still afterwards. An open file and not a path: QEMU may write nowhere itself.
+    pub(crate) async fn save(&mut self, state: &File) -> Result<(), VmError> {
         self.qmp.execute("stop", Value::Null).await?;
         self.ignore_shared_memory().await?;
-        self.qmp.execute("migrate", json!({"uri": "fd:0"})).await?;
+        self.qmp.give_file("state", state).await?;
+        self.qmp.execute("migrate", json!({"uri": "fd:state"})).await?;
         self.wait_migrated("save the machine").await
     }
 
@@ -160,10 +161,11 @@ impl Qemu {
         self.qmp.execute("cont", Value::Null).await.map(drop)
     }
 
-    /// Loads the devices from its standard input and lets the machine run.
-    pub(crate) async fn load(&mut self) -> Result<(), VmError> {
+    /// Loads the devices from `state` and lets the machine run.
+    pub(crate) async fn load(&mut self, state: &File) -> Result<(), VmError> {
         self.ignore_shared_memory().await?;
-        self.qmp.execute("migrate-incoming", json!({"uri": "fd:0"})).await?;
+        self.qmp.give_file("state", state).await?;
+        self.qmp.execute("migrate-incoming", json!({"uri": "fd:state"})).await?;
         self.wait_migrated("load the machine").await?;
         self.go_on().await
     }

@@ -1,8 +1,14 @@
 //! A small client of QEMU's control protocol: one command at a time, bounded lines.
 
-use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -64,8 +70,17 @@ impl Qmp {
         Ok(qmp)
     }
 
+    /// Gives QEMU an open file under a name.
+    pub(crate) async fn give_file(&mut self, name: &str, file: &File) -> Result<(), VmError> {
+        self.run("getfd", json!({"fdname": name}), Some(file)).await.map(drop)
+    }
+
     /// Runs one command and gives what it returned.
     pub(crate) async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, VmError> {
+        self.run(command, arguments, None).await
+    }
+
+    async fn run(&mut self, command: &str, arguments: Value, file: Option<&File>) -> Result<Value, VmError> {
         self.next += 1;
         let id = self.next;
         let mut text = json!({"execute": command, "id": id});
@@ -74,7 +89,13 @@ impl Qmp {
         }
         let failed = |reason: String| VmError::Qmp { command: command.to_owned(), reason };
         let work = async {
-            self.writer.write_all(format!("{text}\n").as_bytes()).await.map_err(|e| failed(e.to_string()))?;
+            let bytes = format!("{text}\n").into_bytes();
+            // a file travels with the first byte; the rest is written as always
+            let sent = match file {
+                Some(file) => self.send_with_file(&bytes, file).await.map_err(|e| failed(e.to_string()))?,
+                None => 0,
+            };
+            self.writer.write_all(&bytes[sent..]).await.map_err(|e| failed(e.to_string()))?;
             loop {
                 if let Line::Answer { id: answered, value } = self.line(command).await?
                     && answered.is_none_or(|answered| answered == id)
@@ -86,6 +107,26 @@ impl Qmp {
         match tokio::time::timeout(DEADLINE, work).await {
             Ok(result) => result,
             Err(_) => Err(VmError::Deadline { what: "a command of QEMU's control socket", seconds: DEADLINE.as_secs() }),
+        }
+    }
+
+    async fn send_with_file(&self, bytes: &[u8], file: &File) -> io::Result<usize> {
+        let stream: &UnixStream = self.writer.as_ref();
+        loop {
+            stream.writable().await?;
+            let sent = stream.try_io(Interest::WRITABLE, || {
+                let files = [file.as_fd()];
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut message = SendAncillaryBuffer::new(&mut space);
+                if !message.push(SendAncillaryMessage::ScmRights(&files)) {
+                    return Err(io::Error::other("no room for a file"));
+                }
+                Ok(sendmsg(stream, &[IoSlice::new(bytes)], &mut message, SendFlags::NOSIGNAL)?)
+            });
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
         }
     }
 

@@ -96,10 +96,17 @@ impl Supervisor {
         let folder = Folder::of(&state_dir, &plan.id);
         folder.create()?;
         {
-            let lock = folder.lock()?;
-            if lock.is_none() {
-                return Err(VmError::AlreadyRunning { id: plan.id.to_string() });
-            }
+            let start = Instant::now();
+            let _lock = loop {
+                if let Some(lock) = folder.lock()? {
+                    break lock;
+                }
+                // a supervisor that has said its last word is about to go
+                if !folder.status().is_some_and(|status| status.phase.is_over()) || start.elapsed() > ANSWER {
+                    return Err(VmError::AlreadyRunning { id: plan.id.to_string() });
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            };
             folder.end_orphan();
             folder.clean();
             folder.write_plan(plan)?;

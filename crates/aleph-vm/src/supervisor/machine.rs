@@ -169,18 +169,15 @@ async fn cold(
     stops: &mut mpsc::Receiver<StopRequest>,
 ) -> Result<Started, VmError> {
     let plan = &shared.plan;
-    let (memory, state) = match &making {
-        Some((_, making)) => {
-            let state = making.state().map_err(VmError::io("make a template"))?;
-            (Memory::SharedFile(making.ram()), Some(state))
-        }
-        None => (Memory::Plain, None),
+    let memory = match &making {
+        Some((_, making)) => Memory::SharedFile(making.ram()),
+        None => Memory::Plain,
     };
     shared.update(|status| {
         status.mode = Some(if making.is_some() { StartMode::ColdThenTemplate } else { StartMode::Cold });
     });
     shared.enter(Phase::Booting);
-    let mut live = Live::launch(shared, prepared, &memory, state).await?;
+    let mut live = Live::launch(shared, prepared, &memory).await?;
     let boot = Duration::from_millis(plan.limits.boot_ms);
     let seconds = boot.as_secs();
 
@@ -238,7 +235,11 @@ async fn cold(
         Step::Message(other) => return Err(VmError::GuestProtocol { reason: format!("{other:?} instead of quiesced") }),
         Step::Deadline => return Err(VmError::Deadline { what: "the guest's quiescence", seconds: RESUME.as_secs() }),
     }
-    let saved = match live.qemu.save().await {
+    let saved = match making.state() {
+        Ok(state) => live.qemu.save(&state).await,
+        Err(error) => Err(VmError::io("make the template's state")(error)),
+    };
+    let saved = match saved {
         Ok(()) => {
             live.kill().await;
             making.keep().map_err(VmError::io("keep a template"))
@@ -273,11 +274,11 @@ async fn clone(
         Err(error) => return Ok(Started::NoClone(VmError::io("open the template")(error))),
     };
     let memory = Memory::PrivateFile(slot.ram());
-    let mut live = match Live::launch(shared, prepared, &memory, Some(state)).await {
+    let mut live = match Live::launch(shared, prepared, &memory).await {
         Ok(live) => live,
         Err(error) => return Ok(Started::NoClone(error)),
     };
-    if let Err(error) = live.qemu.load().await {
+    if let Err(error) = live.qemu.load(&state).await {
         live.kill().await;
         return Ok(Started::NoClone(error));
     }

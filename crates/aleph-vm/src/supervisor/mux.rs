@@ -149,10 +149,11 @@ impl Mux {
         let mux = self.clone();
         tokio::spawn(async move {
             let (outward, inward) = tokio::join!(mux.pump_out(id, reader, credit), mux.pump_in(id, writer, chunks));
-            if !(outward && inward) {
+            // what was reset or refused already is not in the table any more
+            let known = mux.table().remove(&id).is_some();
+            if known && !(outward && inward) {
                 mux.send(Kind::Reset, id, b"closed").await;
             }
-            mux.forget(id);
         });
         ours
     }

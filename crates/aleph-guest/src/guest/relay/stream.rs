@@ -222,6 +222,8 @@ impl Stream {
                 }
             }
             Kind::Finish => self.host_finished = true,
+            // the application is being told why already
+            Kind::Reset if self.host_finished && self.socket_eof => {}
             Kind::Reset => {
                 if self.answer == Answer::None {
                     self.over = true;

@@ -1,6 +1,5 @@
 //! A running machine: QEMU, its guest channel, and what comes from either.
 
-use std::fs::File;
 use std::time::Duration;
 
 use aleph_guest::protocol::{FromGuest, ToGuest};
@@ -45,7 +44,6 @@ impl Live {
         shared: &Shared,
         prepared: &Prepared,
         memory: &Memory,
-        state: Option<File>,
     ) -> Result<Self, VmError> {
         let launch = Launch {
             plan: &shared.plan,
@@ -54,7 +52,7 @@ impl Live {
             memory,
             run_as: prepared.run_as,
         };
-        let mut qemu = Qemu::start(&launch, &shared.folder, state).await?;
+        let mut qemu = Qemu::start(&launch, &shared.folder).await?;
         let pid = qemu.pid();
         shared.update(|status| status.hypervisor_pid = Some(pid));
         if let Some(console) = qemu.console.take() {
