@@ -10,7 +10,7 @@ use aleph_blobs::BlobStore;
 use aleph_types::ItemHash;
 use aleph_vm::{
     Acceleration, ApiUpstream, BootImages, EndedVm, HypervisorSettings, LogPage, RuntimeManifest, Supervisor,
-    SupervisorCommand, TemplateStore, VmId,
+    SupervisorCommand, TemplateStore, VmId, hypervisor,
 };
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore};
@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) guests: GuestClient,
     pub(crate) supervisor_command: SupervisorCommand,
     boot: OnceCell<BootImages>,
+    /// What `hypervisor = "auto"` means on this host.
+    acceleration: OnceCell<Acceleration>,
     /// Folders of VMs that ended while no process of this node watched.
     ended: Mutex<HashMap<VmId, EndedVm>>,
     pub(crate) shutdown: CancellationToken,
@@ -111,6 +113,7 @@ impl Node {
             log_streams: Arc::new(Semaphore::new(LOG_STREAMS)),
             guests: GuestClient::default(),
             boot: OnceCell::new(),
+            acceleration: OnceCell::new(),
             ended: Mutex::default(),
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
@@ -145,17 +148,11 @@ impl Node {
     }
 
     /// What this host adds to the plan of every program.
-    pub(crate) fn host_rules(&self, boot: BootImages) -> HostRules {
+    pub(crate) async fn host_rules(&self, boot: BootImages) -> HostRules {
+        let acceleration = self.acceleration(&boot).await;
         HostRules {
             boot,
-            hypervisor: HypervisorSettings {
-                acceleration: match self.config.vm.hypervisor {
-                    HypervisorChoice::Auto => Acceleration::Auto,
-                    HypervisorChoice::Kvm => Acceleration::Kvm,
-                    HypervisorChoice::Tcg => Acceleration::Tcg,
-                },
-                ..HypervisorSettings::default()
-            },
+            hypervisor: HypervisorSettings { acceleration, ..HypervisorSettings::default() },
             templates: self.uses_templates().then(|| TemplateStore {
                 dir: self.config.cache_dir().join("templates"),
                 max_bytes: TEMPLATE_BYTES,
@@ -166,17 +163,54 @@ impl Node {
         }
     }
 
+    /// Which processors VMs get. Finding out whether KVM works may take eight seconds, once.
+    async fn acceleration(&self, boot: &BootImages) -> Acceleration {
+        match self.config.vm.hypervisor {
+            HypervisorChoice::Kvm => return Acceleration::Kvm,
+            HypervisorChoice::Tcg => return Acceleration::Tcg,
+            HypervisorChoice::Auto => {}
+        }
+        let found = self.acceleration.get_or_try_init(|| async {
+            // Kept beside the images of `runtimes/build`, where the nodes of this machine share it.
+            let shared = RuntimeManifest::cache_dir();
+            let cache = if boot.kernel.starts_with(&shared) { shared } else { self.vms_dir() };
+            let capabilities =
+                hypervisor::probe(&HypervisorSettings::default(), &boot.kernel, &cache).await?;
+            let note = capabilities.kvm_note.as_deref().unwrap_or("kvm works");
+            tracing::info!(qemu = capabilities.qemu, kvm = capabilities.kvm, note, "hypervisor");
+            Ok::<_, aleph_vm::VmError>(capabilities.acceleration())
+        });
+        match found.await {
+            Ok(acceleration) => *acceleration,
+            Err(error) => {
+                // The supervisor says it again to whoever asks for a program.
+                tracing::error!(%error, "no vm can be started on this host");
+                Acceleration::Auto
+            }
+        }
+    }
+
+    /// Looks at images and hypervisor before the first request needs them.
+    pub(crate) async fn get_ready(&self) {
+        match self.boot_images().await {
+            Ok(boot) => {
+                self.acceleration(&boot).await;
+            }
+            Err(failure) => tracing::error!(%failure, "no vm can be started yet"),
+        }
+    }
+
     /// Whether VMs start from templates where that is possible.
     pub(crate) fn uses_templates(&self) -> bool {
         self.config.vm.templates
     }
 
-    /// The core node that guests' calls go to. Guests' calls are passed on as they are, so only a core
-    /// node without TLS can be named; a node beside its core node has one.
+    /// The core node that guests' calls go to: the first configured one without TLS, because calls are
+    /// passed on as they are; a node beside its core node has one. Always the same, so that plans, and
+    /// with them templates, stay the same.
     fn api_upstream(&self) -> Option<ApiUpstream> {
-        let order = self.core_nodes.preferred().into_iter();
         let configured = self.config.core_nodes.iter().filter_map(|url| reqwest::Url::parse(url).ok());
-        let url = order.cloned().chain(configured).find(|url| url.scheme() == "http")?;
+        let url = configured.into_iter().find(|url| url.scheme() == "http")?;
         Some(ApiUpstream { host: url.host_str()?.to_owned(), port: url.port_or_known_default()? })
     }
 

@@ -46,6 +46,13 @@ pub async fn run_on(listener: TcpListener, config: Config, shutdown: Cancellatio
     if node.config.watch_messages {
         node.tasks.spawn(feed::follow(Arc::clone(&node)));
     }
+    let ready = Arc::clone(&node);
+    node.tasks.spawn(async move {
+        tokio::select! {
+            () = ready.get_ready() => {}
+            () = ready.shutdown.cancelled() => {}
+        }
+    });
     let address = listener.local_addr().map_err(Error::Serve)?;
     tracing::info!(%address, domain = %node.config.domain_name, adopted, "compute node serves");
 

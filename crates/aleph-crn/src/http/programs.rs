@@ -65,9 +65,10 @@ async fn run(node: Arc<Node>, peer: SocketAddr, hash: ItemHash, request: Request
         Ok(response) => response,
         Err(failure) => {
             tracing::info!(%hash, code = failure.code(), %failure, "request to a program failed");
-            failure.into_response()
+            return failure.into_response();
         }
     };
+    // These say that the answer is the program's own.
     let marks =
         [("aleph-program-itemhash", Some(&hash)), ("aleph-program-code-ref", code_reference.as_ref())];
     for (name, value) in marks {

@@ -67,11 +67,6 @@ impl CoreNodes {
         self.bases.get(index)?.join(path_and_query).ok()
     }
 
-    /// The node that answered last: where guests' calls go.
-    pub(crate) fn preferred(&self) -> Option<&Url> {
-        self.bases.get(self.preferred.load(Ordering::Relaxed)).or_else(|| self.bases.first())
-    }
-
     /// Remembers a node that answered.
     pub(crate) fn prefer(&self, index: usize) {
         self.preferred.store(index, Ordering::Relaxed);

@@ -62,7 +62,7 @@ async fn prepare(
     let files = try_join_all(needed.iter().map(|need| fetch(node, need, record.as_ref())));
     let (files, boot) = tokio::try_join!(files, node.boot_images())?;
 
-    let host = node.host_rules(boot);
+    let host = node.host_rules(boot).await;
     let path_of = |part: Part| -> Option<PathBuf> {
         let index = needed.iter().position(|need| need.what == part)?;
         files.get(index).map(|(_, file)| file.path.clone())
@@ -97,40 +97,46 @@ async fn message(node: &Node, hash: &ItemHash, record: Option<&Record>) -> Resul
     }
 }
 
-/// One file: which it is, then its bytes.
+/// One file: which it is, then its bytes. What no core node has yet may still be spreading.
 async fn fetch(
     node: &Node,
     need: &Need,
     record: Option<&Record>,
 ) -> Result<(StoredFile, LocalFile), Failure> {
-    let what = need.what.as_str();
     let mut pause = FETCH_PAUSE;
-    let mut round = 1;
-    loop {
-        let stored = match node.messages.file_of(what, &need.reference, need.use_latest).await {
-            Err(failure @ Failure::CoreNodesUnreachable(_)) => {
-                let kept = record.and_then(|record| {
-                    record.files.iter().find(|file| {
-                        file.stored.reference == need.reference && file.stored.use_latest == need.use_latest
-                    })
-                });
-                kept.map(|file| file.stored.clone()).ok_or(failure)?
+    for _ in 1..FETCH_ROUNDS {
+        match fetch_once(node, need, record).await {
+            Err(failure @ (Failure::FileUnavailable { .. } | Failure::CoreNodesUnreachable(_))) => {
+                tracing::debug!(reference = %need.reference, %failure, "file not here yet");
             }
-            other => other?,
-        };
-        let error = match node.files.get(&stored.file, need.most).await {
-            Ok(file) => return Ok((stored, file)),
-            Err(error) => error,
-        };
-        let may_come = matches!(error, FileError::Missing(_) | FileError::Unreachable(_));
-        if !may_come || round == FETCH_ROUNDS {
-            return Err(failure_of(need, error));
+            other => return other,
         }
-        tracing::debug!(reference = %need.reference, %error, "file not here yet");
         tokio::time::sleep(pause).await;
         pause *= 2;
-        round += 1;
     }
+    fetch_once(node, need, record).await
+}
+
+async fn fetch_once(
+    node: &Node,
+    need: &Need,
+    record: Option<&Record>,
+) -> Result<(StoredFile, LocalFile), Failure> {
+    let asked = node.messages.file_of(need.what.as_str(), &need.reference, need.use_latest).await;
+    let stored = match asked {
+        // While no core node answers, what was understood before counts.
+        Err(failure @ Failure::CoreNodesUnreachable(_)) => record
+            .and_then(|record| {
+                record.files.iter().find(|file| {
+                    file.stored.reference == need.reference && file.stored.use_latest == need.use_latest
+                })
+            })
+            .map(|file| file.stored.clone())
+            .ok_or(failure)?,
+        other => other?,
+    };
+    let file = node.files.get(&stored.file, need.most).await.map_err(|error| failure_of(need, error))?;
+    Ok((stored, file))
 }
 
 fn failure_of(need: &Need, error: FileError) -> Failure {
