@@ -37,7 +37,7 @@ pub(crate) fn run(screen: &Screen, args: &[String]) -> Result<ExitCode> {
 
     screen.heading("a private network: 3 core nodes, 2 compute nodes");
     let mut devnet = Command::new(binaries.join("alephd"));
-    devnet.current_dir(places::root()).args(["--log", "warn", "devnet"]);
+    devnet.current_dir(places::root()).args(["--log", "error", "devnet"]);
     if exit {
         devnet.args(["--ephemeral", "--base-port", "0"]);
     } else {

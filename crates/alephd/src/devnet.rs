@@ -41,6 +41,9 @@ const COMPUTE_NODES: usize = 2;
 /// A node that does not answer after so long has failed to start.
 const READY: Duration = Duration::from_secs(60);
 
+/// Core nodes on one machine find each other within this time.
+const CONNECTED: Duration = Duration::from_secs(5);
+
 /// Run a private network on this machine
 #[derive(Debug, Args)]
 pub(crate) struct DevnetArgs {
@@ -132,6 +135,32 @@ async fn run_command(command: &[OsString], description: &Path) -> Result<u8> {
         .with_context(|| format!("can't start {}", program.to_string_lossy()))?;
     // a command that was ended by a signal has no code
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Waits until the core nodes know each other, so that the first message goes to all at once. They
+/// work without, too: this is not worth an error.
+async fn wait_connected(plan: &Plan, http: &reqwest::Client) {
+    #[derive(serde::Deserialize)]
+    struct Health {
+        peers: Option<usize>,
+    }
+    let everybody = async {
+        for node in &plan.core {
+            let url = format!("{}/api/v1/node/health", node.url());
+            loop {
+                if let Ok(answer) = http.get(&url).send().await
+                    && let Ok(health) = answer.json::<Health>().await
+                    && health.peers.is_none_or(|peers| peers >= CORE_NODES - 1)
+                {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+        }
+    };
+    if tokio::time::timeout(CONNECTED, everybody).await.is_err() {
+        tracing::warn!("the core nodes are not all connected yet; messages arrive by catching up");
+    }
 }
 
 /// Two networks in one folder would destroy each other's state.
@@ -250,7 +279,9 @@ impl Network {
                 group.nodes.iter().map(|node| node.name.clone()).zip(group.states.iter().cloned())
             })
             .collect();
-        self.wait_ready(plan).await?;
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+        self.wait_ready(plan, &http).await?;
+        wait_connected(plan, &http).await;
         if let Some(runtimes) = runtimes {
             description.runtimes = runtimes.publish(plan).await?;
         }
@@ -299,10 +330,9 @@ impl Network {
         }
     }
 
-    async fn wait_ready(&self, plan: &Plan) -> Result<()> {
+    async fn wait_ready(&self, plan: &Plan, http: &reqwest::Client) -> Result<()> {
         let core = plan.core.iter().map(|node| format!("{}/api/v0/version", node.url()));
         let compute = plan.compute.iter().map(|node| format!("{}/status/config", node.url()));
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
         let deadline = tokio::time::Instant::now() + READY;
         for (group, urls) in self.groups().into_iter().zip([core.collect::<Vec<_>>(), compute.collect()]) {
             for ((node, state), url) in group.nodes.iter().zip(&group.states).zip(urls) {

@@ -7,6 +7,7 @@ mod ccn;
 mod config;
 mod crn;
 mod devnet;
+mod inspect;
 mod keys;
 mod log;
 mod settings;
@@ -37,6 +38,7 @@ enum Command {
     Ccn(ccn::CcnArgs),
     Crn(crn::CrnArgs),
     Devnet(devnet::DevnetArgs),
+    Inspect(inspect::InspectArgs),
     /// Make and show keys of accounts
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -68,6 +70,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     }
     match cli.command {
         Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Inspect(args) => block_on(inspect::run(args)).map(|()| ExitCode::SUCCESS),
         Command::Config(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::SuperviseVm(args) => supervise::run(args).map(|()| ExitCode::SUCCESS),
         Command::Ccn(args) => block_on(async {
