@@ -74,12 +74,16 @@ impl Document {
                 (text, path.display().to_string())
             }
             (None, None) => {
-                if io::stdin().is_terminal() {
+                let text = if io::stdin().is_terminal() {
+                    String::new()
+                } else {
+                    read_bounded(io::stdin().lock())
+                        .map_err(|error| CliError::failure("can't read stdin").cause(error.to_string()))?
+                };
+                if text.trim().is_empty() {
                     return Err(CliError::usage("no content is given")
                         .hint("give it with --content '{\"key\": \"value\"}', --file PATH, or on stdin"));
                 }
-                let text = read_bounded(io::stdin().lock())
-                    .map_err(|error| CliError::failure("can't read stdin").cause(error.to_string()))?;
                 (text, "stdin".to_owned())
             }
         };

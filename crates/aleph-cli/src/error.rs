@@ -176,6 +176,8 @@ impl From<Error> for CliError {
                 this.hints.extend(hint_of_status(*status).map(str::to_owned));
             }
             Error::Unreachable { .. } => {
+                // The layers between only say that something below them failed.
+                this.causes.drain(..this.causes.len().saturating_sub(1));
                 this.hints
                     .push("is the node running? `aleph node status` asks it; --node names another".into());
             }

@@ -74,8 +74,19 @@ pub(crate) fn parse_base(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-pub(crate) fn http_client() -> Result<reqwest::Client> {
-    reqwest::Client::builder()
+/// Whether the URL names this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host_str().unwrap_or_default() {
+        "localhost" | "[::1]" => true,
+        host => host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
+    }
+}
+
+/// The HTTP client for a node at `base`. A proxy of the environment is used, but not for this machine.
+pub(crate) fn http_client(base: &Url) -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder();
+    let builder = if is_loopback(base) { builder.no_proxy() } else { builder };
+    builder
         .user_agent(concat!("aleph-sdk-rs/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(30))
@@ -91,18 +102,16 @@ impl Client {
 
     /// The same with another patience.
     pub fn with_retry(base: &str, retry: RetryPolicy) -> Result<Self> {
-        Ok(Self { inner: Arc::new(Inner { http: http_client()?, base: parse_base(base)?, retry }) })
+        let base = parse_base(base)?;
+        Ok(Self { inner: Arc::new(Inner { http: http_client(&base)?, base, retry }) })
     }
 
     /// A client of another core node that shares this one's connections and patience.
     pub fn at(&self, base: &str) -> Result<Self> {
-        Ok(Self {
-            inner: Arc::new(Inner {
-                http: self.inner.http.clone(),
-                base: parse_base(base)?,
-                retry: self.inner.retry,
-            }),
-        })
+        let base = parse_base(base)?;
+        let alike = is_loopback(&base) == is_loopback(&self.inner.base);
+        let http = if alike { self.inner.http.clone() } else { http_client(&base)? };
+        Ok(Self { inner: Arc::new(Inner { http, base, retry: self.inner.retry }) })
     }
 
     /// The node's address, without a slash at the end.
@@ -280,6 +289,13 @@ mod tests {
         }
         assert!(parse_base("ftp://x").is_err());
         assert!(parse_base("").is_err());
+    }
+
+    #[test]
+    fn this_machine_is_known() {
+        let loopback = |text| is_loopback(&parse_base(text).unwrap());
+        assert!(loopback("localhost:1") && loopback("127.1.2.3:1") && loopback("http://[::1]:1"));
+        assert!(!loopback("10.0.0.1:1") && !loopback("https://localhost.example.org"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::account::Account;
-use crate::client::{http_client, parse_base, read_bounded, read_json, status_error};
+use crate::client::{http_client, is_loopback, parse_base, read_bounded, read_json, status_error};
 use crate::error::{Error, Result};
 use crate::session::SessionKey;
 use crate::watch::{Socket, open_socket, websocket_url};
@@ -127,7 +127,8 @@ pub struct LogLine {
 impl ComputeNode {
     /// A client of the compute node at `base`.
     pub fn new(base: &str) -> Result<Self> {
-        Ok(Self { http: http_client()?, base: parse_base(base)? })
+        let base = parse_base(base)?;
+        Ok(Self { http: http_client(&base)?, base })
     }
 
     /// The node's address, without a slash at the end.
@@ -207,10 +208,7 @@ impl ComputeNode {
     /// The name for which operations are signed: the host without a port (`spec: crn-api.md §3.2`). A node on
     /// this machine calls itself `localhost`, however it is reached.
     fn domain(&self) -> &str {
-        match self.base.host_str().unwrap_or_default() {
-            host if host.starts_with("127.") || host == "[::1]" => "localhost",
-            host => host,
-        }
+        if is_loopback(&self.base) { "localhost" } else { self.base.host_str().unwrap_or_default() }
     }
 
     /// The lines that the program wrote so far, oldest first. The account must own the program.

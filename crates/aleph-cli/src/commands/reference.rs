@@ -31,6 +31,16 @@ go to stderr, progress only when somebody watches it. Errors read `error: …`, 
 Keys and settings are in `$ALEPH_HOME`, else `$XDG_CONFIG_HOME/aleph`, else `~/.config/aleph`: `config.toml`,
 `accounts.toml`, `keys/NAME.key` (readable by their owner only). A devnet is found by
 `.alephd/devnet/devnet.json` in this folder or one above it, or by `ALEPH_DEVNET`.
+
+| Environment | Meaning |
+|---|---|
+| `ALEPH_NODE` | as `--node` |
+| `ALEPH_ACCOUNT` | as `--account` |
+| `ALEPH_PRIVATE_KEY` | secret key that signs, in hexadecimal, when no account is named |
+| `ALEPH_HOME` | folder of keys and settings |
+| `ALEPH_DEVNET` | state folder of a devnet, or its `devnet.json` |
+| `ALEPH_LOG` | what the library logs to stderr, as in `debug` |
+| `NO_COLOR` | no colours |
 ";
 
 /// Print this reference as Markdown

@@ -99,6 +99,7 @@ fn the_commands_work_against_a_network() {
     aggregates(&network);
     files(&network);
     watching(&network);
+    watching_over_a_crash(&network);
     forgetting(&network);
     programs(&network);
     refusals(&network);
@@ -212,6 +213,60 @@ fn watching(network: &Devnet) {
     assert_eq!(seen.len(), 2, "{seen:?}");
     let first: Value = serde_json::from_str(&seen[0]).unwrap();
     assert_eq!(first["content"]["type"], "alarm");
+}
+
+/// What is published while the watched node is dead is shown once it is back, each message once.
+fn watching_over_a_crash(network: &Devnet) {
+    let description = || -> Value {
+        let text = std::fs::read_to_string(network.state.join("devnet.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let before = description();
+    let url = |at: usize| before["core_nodes"][at]["url"].as_str().unwrap().to_owned();
+    let (watched, other) = (url(0), url(1));
+    let mut child = network
+        .command(&["message", "watch", "--channel", "crash", "--history", "5", "--json", "--node", &watched])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, lines) = mpsc::channel();
+    let stdout = child.stdout.take().unwrap();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            let _ = sender.send(line.unwrap());
+        }
+    });
+    let publish = |content: &str, node: &str| {
+        hash(&network.json(&[
+            "post",
+            "create",
+            "--type",
+            "t",
+            "--channel",
+            "crash",
+            "--content",
+            content,
+            "--node",
+            node,
+        ]))
+    };
+    let next = || -> String {
+        let line = lines.recv_timeout(Duration::from_secs(60)).expect("a message in time");
+        hash(&serde_json::from_str(&line).unwrap())
+    };
+    let first = publish("1", &watched);
+    assert_eq!(next(), first);
+
+    let pid = before["core_nodes"][0]["pid"].as_i64().expect("the node runs") as i32;
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let meanwhile = publish("2", &other);
+    assert_eq!(next(), meanwhile);
+    let after = publish("3", &watched);
+    assert_eq!(next(), after);
+    assert!(lines.try_recv().is_err(), "nothing comes twice");
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 fn forgetting(network: &Devnet) {
