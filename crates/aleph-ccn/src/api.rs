@@ -35,10 +35,13 @@ use std::time::Duration;
 
 use aleph_store::queries::AddressCounts;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::{Router, extract::DefaultBodyLimit};
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 
 use crate::node::Node;
 use cors::{on_get, on_post};
@@ -82,6 +85,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
     });
     Router::new()
         .merge(message_routes())
+        .merge(compressed_routes())
         .merge(content_routes())
         .merge(storage_routes())
         .merge(node_routes())
@@ -89,14 +93,23 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         // Bodies are bounded where they are read.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(errors::panicked))
-        .layer(from_fn(cors::finish_answer))
-        .layer(from_fn_with_state(Arc::clone(&api), count_request))
+        .layer(from_fn_with_state(Arc::clone(&api), finish_answer))
         .with_state(api)
 }
 
-async fn count_request(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+/// What every answer gets, whatever gave it.
+async fn finish_answer(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     api.node.metrics.http_requests.increment();
-    next.run(request).await
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_head = request.method() == Method::HEAD;
+    let mut response = next.run(request).await;
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        errors::method_not_allowed(&mut response, is_head);
+    }
+    if let Some(origin) = origin {
+        cors::allow_origin(response.headers_mut(), origin);
+    }
+    response
 }
 
 fn message_routes() -> Router<Arc<Api>> {
@@ -114,12 +127,21 @@ fn message_routes() -> Router<Arc<Api>> {
         .route("/api/ws0/status", on_get(websocket::status))
 }
 
-fn content_routes() -> Router<Arc<Api>> {
+/// The routes that compress for clients that ask for it; the reference compresses no others.
+fn compressed_routes() -> Router<Arc<Api>> {
     Router::new()
         .route("/api/v0/posts.json", on_get(posts::list_v0))
         .route("/api/v0/posts/page/{file}", on_get(posts::page_v0))
         .route("/api/v1/posts.json", on_get(posts::list_v1))
         .route("/api/v1/posts/page/{file}", on_get(posts::page_v1))
+        .route("/api/v0/channels/list.json", on_get(node_info::channels))
+        .route("/api/v0/programs/on/message", on_get(node_info::programs_on_message))
+        .route("/api/v0/storage/{hash}", on_get(downloads::base64))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+}
+
+fn content_routes() -> Router<Arc<Api>> {
+    Router::new()
         .route("/api/v0/aggregates", on_get(aggregates::list))
         .route("/api/v0/aggregates.json", on_get(aggregates::list))
         .route("/api/v0/aggregates/{file}", on_get(aggregates::of_address))
@@ -144,7 +166,6 @@ fn storage_routes() -> Router<Arc<Api>> {
         .route("/api/v0/ipfs/add_file", on_post(uploads::ipfs_disabled))
         .route("/api/v0/ipfs/add_car", on_post(uploads::ipfs_disabled))
         .route("/api/v0/storage/limits.json", on_get(uploads::upload_limits))
-        .route("/api/v0/storage/{hash}", on_get(downloads::base64))
         .route("/api/v0/storage/raw/{hash}", on_get(downloads::raw))
         .route("/api/v0/storage/metadata/{hash}", on_get(downloads::metadata))
         .route("/api/v0/storage/by-message-hash/{hash}", on_get(downloads::by_message))
@@ -161,8 +182,6 @@ fn node_routes() -> Router<Arc<Api>> {
         .route("/metrics", on_get(metrics::text))
         .route("/metrics.json", on_get(metrics::json))
         .route("/api/v0/info/public.json", on_get(node_info::public))
-        .route("/api/v0/channels/list.json", on_get(node_info::channels))
-        .route("/api/v0/programs/on/message", on_get(node_info::programs_on_message))
         .route("/api/v1/programs/{hash}/placement", on_get(node_info::placement))
         .route("/api/v1/node/health", on_get(node_info::health))
         .route("/api/v1/sync/log", on_get(sync::log))

@@ -10,6 +10,7 @@ use aleph_p2p::{Announce, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topic
 use aleph_rules::Publishers;
 use aleph_store::Store;
 use aleph_types::Address;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -271,6 +272,12 @@ impl RunningNode {
         );
         let stopping = node.stopping.clone();
         let router = api::router(Arc::clone(&node));
+        // Small answers must not wait for the acknowledgement of the ones before.
+        let listener = listener.tap_io(|stream: &mut tokio::net::TcpStream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::trace!(%error, "connection keeps its delay");
+            }
+        });
         let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(stopping.clone().cancelled_owned());
         let result = tokio::select! {

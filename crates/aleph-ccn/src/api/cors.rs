@@ -1,14 +1,12 @@
 //! Cross-origin requests: any origin, GET and POST, all headers (`spec: ccn-api.md §1.1`).
 
 use axum::body::Body;
-use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
-use super::errors::{ApiError, TEXT};
+use super::errors::ApiError;
 
 /// Response headers that scripts may read without permission.
 const SAFELISTED: [HeaderName; 6] = [
@@ -81,20 +79,8 @@ fn allowed(headers: &HeaderMap, method: &'static str) -> Result<Response, String
     Ok(response)
 }
 
-/// Lets scripts of any origin read the answer, and gives wrong methods and unknown paths their texts.
-pub(super) async fn finish_answer(request: Request, next: Next) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let is_head = request.method() == Method::HEAD;
-    let mut response = next.run(request).await;
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED && !is_head {
-        *response.body_mut() = Body::from("405: Method Not Allowed");
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
-    }
-    let Some(origin) = origin else {
-        return response;
-    };
-    let headers = response.headers_mut();
+/// Lets scripts of `origin` read the answer.
+pub(super) fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
     if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_METHODS) {
         let mut exposed = String::new();
         for name in headers.keys().filter(|name| !SAFELISTED.contains(name)) {
@@ -108,5 +94,4 @@ pub(super) async fn finish_answer(request: Request, next: Next) -> Response {
         }
     }
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    response
 }

@@ -149,6 +149,17 @@ pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     response
 }
 
+/// Gives the router's refusal of a method its text.
+pub(super) fn method_not_allowed(response: &mut Response, is_head: bool) {
+    const WORDS: &str = "405: Method Not Allowed";
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, TEXT);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(WORDS.len()));
+    if !is_head {
+        *response.body_mut() = Body::from(WORDS);
+    }
+}
+
 /// An answer in JSON.
 pub(super) fn json_answer(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());

@@ -7,7 +7,7 @@ use aleph_blobs::{BlobError, BlobStore, BlobWriter, Stored};
 use aleph_types::content::Content;
 use aleph_types::wire::Envelope;
 use aleph_types::{FormatError, ItemHash, ItemType, Message, MessageType, ParsedMessage, json, limits};
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -126,8 +126,15 @@ async fn keep_for_a_while(api: &Api, stored: &Stored) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Refuses a body that announces itself as too long before anything is read.
+fn check_announced(body: &Body, limit: u64) -> Result<(), ApiError> {
+    let announced = body.size_hint().lower();
+    if announced > limit { Err(ApiError::too_large(limit, Some(announced))) } else { Ok(()) }
+}
+
 /// A body that is the file itself.
 async fn raw_file(blobs: &BlobStore, body: Body) -> Result<Stored, ApiError> {
+    check_announced(&body, limits::UNAUTHENTICATED_UPLOAD)?;
     let mut writer = blobs.writer(limits::UNAUTHENTICATED_UPLOAD);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = before_stall(chunks.next()).await? {
@@ -161,9 +168,9 @@ impl Form {
     async fn read(blobs: &BlobStore, content_type: &str, body: Body) -> Result<Self, ApiError> {
         let boundary = multer::parse_boundary(content_type)
             .map_err(|error| ApiError::reason(StatusCode::BAD_REQUEST, &error.to_string()))?;
-        let size = SizeLimit::new()
-            .whole_stream(limits::STORAGE_FILE + METADATA + OTHER_PARTS)
-            .for_field("metadata", METADATA);
+        let whole = limits::STORAGE_FILE + METADATA + OTHER_PARTS;
+        check_announced(&body, whole)?;
+        let size = SizeLimit::new().whole_stream(whole).for_field("metadata", METADATA);
         let constraints = Constraints::new().size_limit(size);
         let mut parts = Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
         let mut form = Self { file: None, metadata: None };

@@ -116,3 +116,22 @@ async fn the_node_describes_itself() {
     assert_eq!(answer["messages"][0]["sender"], author.address);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn some_routes_compress() {
+    let node = TestNode::start().await;
+    let author = Author::new(1);
+    for number in 0..20 {
+        node.process(&[&author.note(1.0, "TEST", json!([number, "x".repeat(100)]))]).await;
+    }
+    let encoding = async |path: &str, accepted: &str| {
+        let response = node.get(path).header("accept-encoding", accepted).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(encoding("/api/v0/posts.json", "gzip, deflate").await.as_deref(), Some("gzip"));
+    assert_eq!(encoding("/api/v1/posts.json", "deflate").await.as_deref(), Some("deflate"));
+    assert_eq!(encoding("/api/v0/posts.json", "identity").await, None);
+    assert_eq!(encoding("/api/v0/messages.json", "gzip, deflate").await, None);
+    node.stop().await;
+}
