@@ -114,3 +114,5 @@ pub const ENDED_LOG_LINES: usize = 1000;
 pub const ADOPT_AGAIN: Duration = Duration::from_secs(10);
 /// Logs that are followed over WebSockets at once (`spec: crn-api.md §7.2`).
 pub const LOG_STREAMS: usize = 20;
+/// Folders of ended VMs that a starting node keeps, for their logs of at most a MiB.
+pub const MAX_ENDED: usize = 100;

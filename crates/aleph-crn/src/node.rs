@@ -23,7 +23,7 @@ use crate::allocation::Allocations;
 use crate::auth::replay::ReplayGuard;
 use crate::config::{Config, HypervisorChoice, ImageSource};
 use crate::defaults::{
-    ENDED_LOG_LINES, LOG_STREAMS, MAX_EVICTIONS, MAX_STARTS, STOP_TIMEOUT, TEMPLATE_BYTES,
+    ENDED_LOG_LINES, LOG_STREAMS, MAX_ENDED, MAX_EVICTIONS, MAX_STARTS, STOP_TIMEOUT, TEMPLATE_BYTES,
 };
 use crate::execution::handle::Command;
 use crate::execution::machine::{Event, State};
@@ -330,6 +330,20 @@ impl Node {
         self.ended.lock().get(&id).map(|ended| ended.logs(0, ENDED_LOG_LINES))
     }
 
+    /// Keeps the folders of ended VMs for their logs, the newest ones.
+    fn keep_ended(&self, mut found: Vec<EndedVm>) {
+        found.sort_by_key(|vm| std::cmp::Reverse(vm.last.as_ref().map_or(0, |status| status.started_ms)));
+        let mut ended = self.ended.lock();
+        for (index, vm) in found.into_iter().enumerate() {
+            if index < MAX_ENDED {
+                tracing::debug!(id = %vm.id, "a vm ended while the node was away");
+                ended.insert(vm.id.clone(), vm);
+            } else if let Err(error) = Supervisor::forget(&vm) {
+                tracing::warn!(id = %vm.id, %error, "the folder of an ended vm can't be removed");
+            }
+        }
+    }
+
     /// Finds the VMs that earlier processes of this node started. Nothing is stopped or restarted. Says
     /// how many live, and how many of those did not answer: ask for them again.
     pub(crate) async fn adopt(self: &Arc<Self>) -> Result<(usize, usize), Error> {
@@ -353,11 +367,7 @@ impl Node {
                 Err(failure) => tracing::warn!(%hash, %failure, "a running vm can't be listed"),
             }
         }
-        let mut ended = self.ended.lock();
-        for vm in found.ended {
-            tracing::info!(id = %vm.id, "a vm ended while the node was away");
-            ended.insert(vm.id.clone(), vm);
-        }
+        self.keep_ended(found.ended);
         Ok((adopted, found.unanswering.len()))
     }
 }

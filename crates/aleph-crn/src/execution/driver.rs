@@ -161,6 +161,10 @@ impl Driver {
                 self.spawned(supervisor, place);
             }
             Command::Launched { attempt, result } if attempt == self.attempt => self.launched(*result),
+            // It was told to end.
+            Command::Ended { attempt, .. } if attempt == self.attempt && self.is_stopping() => {
+                self.handle(Event::VmEnded);
+            }
             Command::Ended { attempt, cause } if attempt == self.attempt => {
                 let cause = cause.unwrap_or_else(|| Failure::Crashed("the VM ended".to_owned()));
                 tracing::warn!(hash = %self.hash, %cause, "vm ended by itself");
@@ -191,6 +195,10 @@ impl Driver {
                 self.node.tasks.spawn(async move { launch::end_for_sure(&supervisor).await });
             }
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        matches!(self.view.state, State::Stopping { .. })
     }
 
     fn facts(&self) -> Facts {
@@ -295,6 +303,10 @@ impl Driver {
             Effect::Remove => {
                 Record::remove(&self.node.programs_dir(), &self.hash);
                 self.publish();
+                if let Some(last) = self.last.take() {
+                    let node = Arc::clone(&self.node);
+                    self.node.tasks.spawn(async move { node.forget_ended(last.id()).await });
+                }
                 self.node.executions.remove(&self.hash, &self.commands);
             }
         }

@@ -31,11 +31,20 @@ async def app(scope, receive, send):
         if not event.get("more_body"):
             break
     path = scope["path"]
+    print("asked for", path, flush=True)
     if path == "/crash":
         print("about to end", flush=True)
         os._exit(7)
     if path == "/hang":
         await asyncio.sleep(3600)
+    if path == "/api":
+        host, port = os.environ["ALEPH_API_URL"].split("//")[1].rstrip("/").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /api/v0/info/public.json HTTP/1.0\r\nHost: core\r\n\r\n")
+        text = await reader.read()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": text.split(b"\r\n\r\n", 1)[1]})
+        return
     headers = {name.decode(): value.decode() for name, value in scope["headers"]}
     answer = "%s %s?%s %d %s %s" % (
         scope["method"], path, scope["query_string"].decode(), len(body),
@@ -106,6 +115,10 @@ async fn a_program_answers_crashes_hangs_and_is_stopped() {
     let answer = client().get(format!("{direct}direct")).send().await.unwrap().text().await.unwrap();
     assert!(answer.starts_with("GET /direct? 0"), "{answer}");
 
+    // The program reaches its core node.
+    let (status, public) = node.json(&format!("/vm/{program}/api")).await;
+    assert_eq!((status, public), (200, json!({"node_multi_addresses": []})));
+
     // A program's own 404 stays its own.
     let none = node.get(&format!("/vm/{program}/none")).await;
     assert_eq!(none.status(), 404);
@@ -126,10 +139,19 @@ async fn a_program_answers_crashes_hangs_and_is_stopped() {
     // The owner, and nobody else, reads the log: all at once, and as it grows.
     let owner = Owner::new(&core.key);
     let logs = format!("/control/machine/{program}/logs");
-    let response = owner.sign(node.request("GET", &logs), "GET", &logs).send().await.unwrap();
-    assert_eq!(response.status(), 200);
-    let lines: Vec<Value> = response.json().await.unwrap();
-    assert!(!lines.is_empty() && lines.iter().all(|line| line["MESSAGE"].is_string()), "{lines:?}");
+    let began = Instant::now();
+    loop {
+        let response = owner.sign(node.request("GET", &logs), "GET", &logs).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let lines: Vec<Value> = response.json().await.unwrap();
+        let asked = lines.iter().find(|line| line["MESSAGE"] == "asked for /some/where else");
+        if let Some(line) = asked {
+            assert_eq!(line["SYSLOG_IDENTIFIER"], format!("vm-{program}-stdout"));
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{lines:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let stranger = Owner::new(&aleph_crypto::EvmKey::from_bytes([8; 32]).unwrap());
     let refused = stranger.sign(node.request("GET", &logs), "GET", &logs).send().await.unwrap();
     assert_eq!(
@@ -314,5 +336,30 @@ async fn a_new_version_of_the_code_is_picked_up() {
     let response = node.get(&format!("/vm/{program}/")).await;
     assert_eq!(response.headers()["x-made-by"], "the second version");
     assert_eq!(response.headers()["aleph-program-code-ref"], newer.as_str());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_program_makes_room_for_another() {
+    let Some(manifest) = runtimes() else { return };
+    let (core, runtime) = core_with_runtime(&manifest).await;
+    let code = core.store(APPLICATION);
+    let first = core.program(&code, &runtime, json!({}));
+    let second = core.program(&code, &runtime, json!({"metadata": {"name": "second"}}));
+    let large = core.program(&code, &runtime, json!({"resources": {"memory": 300}}));
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), &[&core.url]);
+    config.limits.program_memory_mib = Some(200);
+    config.vm.templates = false;
+    let node = Node::start(config).await;
+    assert_eq!(node.get(&format!("/vm/{first}/")).await.status(), 200);
+    assert_eq!(node.get(&format!("/vm/{second}/")).await.status(), 200);
+    let (_, list) = node.json("/about/executions/list").await;
+    assert_eq!(list.as_object().unwrap().keys().collect::<Vec<_>>(), [second.as_str()]);
+    let refused = node.get(&format!("/vm/{large}/")).await;
+    assert!(refused.headers().contains_key("retry-after"));
+    let (status, body) = status_and_json(refused).await;
+    assert_eq!((status, &body["code"]), (503, &json!("no_capacity")), "{body}");
+    assert!(body["error"].as_str().unwrap().contains("This CRN cannot host"), "{body}");
     node.stop().await;
 }

@@ -94,7 +94,7 @@ pub(super) fn watch(
             };
             let cause = match ended {
                 Ok(status) if status.phase.is_over() => {
-                    status.failure.map(|failure| failure_of(VmError::from(failure)))
+                    status.failure.map(|failure| Failure::Crashed(failure.message))
                 }
                 Err(error) if error.kind() == ErrorKind::NotRunning => Some(Failure::Crashed(error.to_string())),
                 Ok(_) => {
