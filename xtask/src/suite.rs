@@ -28,6 +28,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests", run: doctests },
     Step { name: "guestbook", run: guestbook },
     Step { name: "conformance", run: conformance },
+    Step { name: "demo", run: story },
 ];
 
 /// Which steps to run.
@@ -190,6 +191,20 @@ fn conformance(_: &Screen) -> Result<Counts> {
         .env("ALEPHD_CACHE", places::cache())
         .watch()?;
     counted(&watched.text, watched.success)
+}
+
+/// The demo's story against a throw-away network, with the binaries that were built for the tests:
+/// a message, a program in a machine, and a compute node killed under it.
+fn story(_: &Screen) -> Result<Counts> {
+    let binaries = places::target().join("debug");
+    let network = ["--log", "error", "devnet", "--ephemeral", "--base-port", "0", "--"];
+    single(
+        Program::new(binaries.join("alephd"))
+            .args(network)
+            .args([binaries.join("aleph-demo")])
+            .args(["--exit"])
+            .run(),
+    )
 }
 
 /// The counts that were printed; a run that failed without a failing case counts as one.

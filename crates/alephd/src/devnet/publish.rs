@@ -74,16 +74,20 @@ impl Runtimes {
     /// # Errors
     /// When a core node refuses a file, or does not answer.
     pub(crate) async fn publish(self, plan: &Plan) -> Result<BTreeMap<String, Runtime>> {
-        let client = Client::new(&plan.core[0].url())?;
+        let clients = plan.core.iter().map(|node| Client::new(&node.url())).collect::<Result<Vec<_>, _>>()?;
+        let client = clients.first().context("the network has no core node")?;
         let mut published = BTreeMap::new();
         for runtime in self.each {
             let hash = runtime.message.item_hash.clone();
             let known = client.message_status(&hash).await?;
             if known != Some(MessageStatus::Processed) {
                 tracing::info!(runtime = runtime.name, bytes = runtime.size, "publishing");
-                upload(&client, &runtime)
+                upload(client, &runtime)
                     .await
                     .with_context(|| format!("can't publish the runtime {}", runtime.name))?;
+            }
+            // a compute node asks any core node
+            for client in &clients {
                 client.wait_processed(&hash, PATIENCE).await?;
             }
             published.insert(runtime.name, Runtime { message: hash, file: runtime.file, size: runtime.size });
