@@ -116,3 +116,7 @@ pub const ADOPT_AGAIN: Duration = Duration::from_secs(10);
 pub const LOG_STREAMS: usize = 20;
 /// Folders of ended VMs that a starting node keeps, for their logs of at most a MiB.
 pub const MAX_ENDED: usize = 100;
+/// Connections of clients at once; more wait in the kernel's queue.
+pub const CONNECTIONS: usize = 4096;
+/// How long a client may take to send the head of a request.
+pub const REQUEST_HEAD: Duration = Duration::from_secs(30);

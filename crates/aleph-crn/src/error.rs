@@ -52,7 +52,7 @@ pub enum Error {
     /// The HTTP client can't be made.
     #[error("http client: {0}; is a rustls provider installed in main?")]
     HttpClient(#[source] reqwest::Error),
-    /// The server stopped by itself.
+    /// The bound socket has no address.
     #[error("http server: {0}")]
     Serve(#[source] io::Error),
 }

@@ -282,16 +282,21 @@ impl Node {
         }
     }
 
-    /// Takes a place for a VM. When there is none, programs that nobody uses at the moment make room, the
-    /// one unused for longest first.
-    pub(crate) async fn place_for(&self, hash: &ItemHash, share: Share) -> Result<Place, Failure> {
+    /// Takes a place for a VM. When there is none, and `may_evict`, programs that nobody uses at the moment
+    /// make room, the one unused for longest first.
+    pub(crate) async fn place_for(
+        &self,
+        hash: &ItemHash,
+        share: Share,
+        may_evict: bool,
+    ) -> Result<Place, Failure> {
         let mut refusal = String::new();
-        for _ in 0..=MAX_EVICTIONS {
+        for _ in 0..=if may_evict { MAX_EVICTIONS } else { 0 } {
             match self.admission.admit(hash, share) {
                 Ok(place) => return Ok(place),
                 Err(cause) => refusal = cause,
             }
-            let Some(idle) = self.executions.coldest_idle() else { break };
+            let Some(idle) = self.executions.coldest_idle().filter(|_| may_evict) else { break };
             tracing::info!(%hash, stopped = %idle.hash, "making room");
             idle.tell(Command::Event(Event::IdleExpired));
             let ended = idle.wait_until(|view| !view.state.has_vm() || view.state.is_busy());

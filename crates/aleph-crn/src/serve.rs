@@ -1,7 +1,8 @@
 //! The life of the process: open, take over VMs, serve, drain.
 
+mod connections;
+
 use std::fs::{File, TryLockError};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,17 +57,15 @@ pub async fn run_on(listener: TcpListener, config: Config, shutdown: Cancellatio
     let address = listener.local_addr().map_err(Error::Serve)?;
     tracing::info!(%address, domain = %node.config.domain_name, adopted, "compute node serves");
 
-    let service = http::router(Arc::clone(&node)).into_make_service_with_connect_info::<SocketAddr>();
     let closing = CancellationToken::new();
-    let server = axum::serve(listener, service).with_graceful_shutdown(closing.clone().cancelled_owned());
-    let server = tokio::spawn(async move { server.await });
+    let server = tokio::spawn(connections::serve(listener, http::router(Arc::clone(&node)), closing.clone()));
     shutdown.cancelled().await;
 
     tracing::info!("draining");
     node.drain();
     closing.cancel();
     match tokio::time::timeout(DRAIN_TIMEOUT, server).await {
-        Ok(Ok(result)) => result.map_err(Error::Serve)?,
+        Ok(Ok(())) => {}
         Ok(Err(cause)) => tracing::error!(%cause, "the server's task failed"),
         Err(_) => tracing::warn!("requests are still inside programs; leaving them"),
     }

@@ -248,7 +248,11 @@ impl Driver {
                 self.view.starts += 1;
                 match self.plan.clone() {
                     Some(plan) => {
-                        launch::spawn(&self.node, &self.hash, plan, self.attempt, self.commands.clone())
+                        // A template is no reason to end somebody's warm program.
+                        let may_evict =
+                            !matches!(self.view.state, State::Starting { goal: Goal::Template, .. });
+                        let order = launch::Order { plan, may_evict, attempt: self.attempt };
+                        launch::spawn(&self.node, &self.hash, order, self.commands.clone());
                     }
                     None => self.launched(Err(Failure::Initialisation("there is no plan".to_owned()))),
                 }

@@ -243,7 +243,9 @@ async fn allocate(node: &Arc<Node>, hash: &ItemHash, persistent: bool) -> Result
     // Nothing to do for a program whose files, and template, were made ready before.
     let ready =
         !persistent && view.allocated && view.stages.images_fetched.is_some() && view.failure.is_none();
-    if let (Phase::Failed { .. }, Some(failure)) = (view.state, &view.failure) {
+    // No room for a template now is no failure of the allocation: its files are here.
+    let only_crowded = ready && matches!(view.failure, Some(Failure::NoCapacity(_)));
+    if let (Phase::Failed { .. }, Some(failure), false) = (view.state, &view.failure, only_crowded) {
         execution.tell(Command::Allocate { allocated: true, persistent, goal: Some(goal) });
         return Err(failure.clone());
     }

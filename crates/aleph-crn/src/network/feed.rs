@@ -35,16 +35,19 @@ const PING: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(75);
 /// First and longest pause between connections.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
-/// All known programs are asked about this often, and after each connection: the feed may have gaps.
+/// All known programs are asked about this often, and after each new connection: the feed may have gaps.
 const REVIEW: Duration = Duration::from_secs(600);
+/// But not more often than this, however often the connection breaks.
+const REVIEW_PAUSE: Duration = Duration::from_secs(60);
 
 /// Follows the feed until the node stops.
 pub(crate) async fn follow(node: Arc<Node>) {
     let mut pause = RECONNECT.0;
+    let mut review_at = Instant::now();
     loop {
         let connected = Instant::now();
         tokio::select! {
-            end = watch(&node) => tracing::debug!(end, "feed ended"),
+            end = watch(&node, &mut review_at) => tracing::debug!(end, "feed ended"),
             () = node.shutdown.cancelled() => return,
         }
         if connected.elapsed() > SILENCE {
@@ -59,11 +62,11 @@ pub(crate) async fn follow(node: Arc<Node>) {
 }
 
 /// One connection, to the first core node that takes it; returns why it ended.
-async fn watch(node: &Arc<Node>) -> String {
+async fn watch(node: &Arc<Node>, review_at: &mut Instant) -> String {
     let mut problem = "no core node".to_owned();
     for index in node.core_nodes.order() {
         match connect(node, index).await {
-            Ok(socket) => return receive(node, socket).await,
+            Ok(socket) => return receive(node, socket, review_at).await,
             Err(cause) => problem = cause,
         }
     }
@@ -101,11 +104,12 @@ async fn connect(node: &Arc<Node>, index: usize) -> Result<Socket, String> {
     Ok(WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits)).await)
 }
 
-async fn receive(node: &Arc<Node>, mut socket: Socket) -> String {
+async fn receive(node: &Arc<Node>, mut socket: Socket, review_at: &mut Instant) -> String {
     let mut pings = tokio::time::interval(PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut reviews = tokio::time::interval(REVIEW);
-    reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The last one set it a whole period ahead; a new connection brings it forward.
+    let soonest = (*review_at).checked_sub(REVIEW - REVIEW_PAUSE).unwrap_or(*review_at);
+    *review_at = soonest.max(Instant::now());
     let mut heard = Instant::now();
     loop {
         tokio::select! {
@@ -126,7 +130,8 @@ async fn receive(node: &Arc<Node>, mut socket: Socket) -> String {
                     return error.to_string();
                 }
             }
-            _ = reviews.tick() => {
+            () = tokio::time::sleep_until(*review_at) => {
+                *review_at = Instant::now() + REVIEW;
                 let node = Arc::clone(node);
                 node.clone().tasks.spawn(async move { review(&node).await });
             }

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aleph_crypto::EvmKey;
 use aleph_types::{ItemHash, ParsedMessage};
+use axum::body::Body;
 use axum::extract::ws::{Message as Frame, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -28,6 +30,8 @@ pub(crate) struct CoreNode {
 struct Inner {
     messages: Mutex<HashMap<String, (String, Value)>>,
     files: Mutex<HashMap<String, Vec<u8>>>,
+    /// Files whose download begins and never goes on.
+    stalled: Mutex<Vec<String>>,
     aggregates: Mutex<HashMap<(String, String), Value>>,
     /// Downloads of files that were answered with bytes.
     pub(crate) downloads: AtomicUsize,
@@ -39,6 +43,7 @@ impl CoreNode {
         let inner = Arc::new(Inner {
             messages: Mutex::default(),
             files: Mutex::default(),
+            stalled: Mutex::default(),
             aggregates: Mutex::default(),
             downloads: AtomicUsize::new(0),
             feed: broadcast::channel(64).0,
@@ -117,6 +122,11 @@ impl CoreNode {
         self.inner.files.lock().insert(file.to_string(), bytes.to_vec());
     }
 
+    /// Lets downloads of a file begin and never go on.
+    pub(crate) fn stall(&self, file: &ItemHash) {
+        self.inner.stalled.lock().push(file.to_string());
+    }
+
     pub(crate) fn remove_file(&self, file: &ItemHash) {
         self.inner.files.lock().remove(file.as_str());
     }
@@ -180,6 +190,11 @@ async fn list(State(node): State<Arc<Inner>>, Query(query): Query<HashMap<String
 }
 
 async fn raw(State(node): State<Arc<Inner>>, Path(hash): Path<String>) -> Response {
+    if node.stalled.lock().contains(&hash) {
+        let begun = futures_util::stream::iter([Ok::<_, std::io::Error>("app")]);
+        let never = futures_util::stream::pending();
+        return Body::from_stream(begun.chain(never)).into_response();
+    }
     match node.files.lock().get(&hash) {
         Some(bytes) => {
             node.downloads.fetch_add(1, Ordering::SeqCst);

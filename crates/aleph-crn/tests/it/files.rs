@@ -56,8 +56,10 @@ async fn a_missing_file_and_a_missing_store_message() {
         "{body}"
     );
 
-    let program = core.program(&code, &code, json!({"metadata": {"name": "second"}}));
-    core.remove_file(&ItemHash::sha256(CODE.as_bytes()));
+    let lost = "# lost";
+    let lost_store = core.store(lost);
+    core.remove_file(&ItemHash::sha256(lost.as_bytes()));
+    let program = core.program(&lost_store, &code, json!({}));
     let (status, body) = node.json(&format!("/vm/{program}/")).await;
     assert_eq!((status, &body["code"]), (400, &json!("file_unavailable")), "{body}");
 
@@ -82,5 +84,29 @@ async fn code_that_is_too_large() {
     assert_eq!((status, &body["code"]), (500, &json!("file_too_large")), "{body}");
     let words = body["error"].as_str().unwrap();
     assert!(words.starts_with("500: Program file too large to pass as an inline zip"), "{words}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn many_programs_share_one_download_and_a_silent_source_is_left() {
+    let (silent, good) = (CoreNode::start().await, CoreNode::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let (code, runtime) = (good.store(CODE), good.store("runtime"));
+    let programs: Vec<_> =
+        (0..5).map(|n| good.program(&code, &runtime, json!({"metadata": {"n": n}}))).collect();
+    silent.stall(&ItemHash::sha256(CODE.as_bytes()));
+    let mut config = config(folder.path(), &[&silent.url, &good.url]);
+    config.limits.download_stall_seconds = 1;
+    config.vm.templates = false;
+    std::fs::write(folder.path().join("image"), "x").unwrap();
+    config.vm.kernel = Some(folder.path().join("image").to_string_lossy().into_owned().into());
+    config.vm.initramfs = config.vm.kernel.clone();
+    let node = Node::start(config).await;
+    let (status, answer) = node.allocate(json!({"on_demand_vms": programs})).await;
+    assert_eq!(status, 200, "{answer}");
+    for program in &programs {
+        node.until(program.as_str(), |report| report["stages"].to_string().contains("images_fetched")).await;
+    }
+    assert_eq!(good.downloads(), 2, "code and runtime, once each for five programs");
     node.stop().await;
 }

@@ -22,17 +22,25 @@ pub(crate) struct Launched {
     pub(crate) status: VmStatus,
 }
 
-/// Starts the VM of `plan` in the background and reports to `commands`.
+/// What to start.
+pub(super) struct Order {
+    pub(super) plan: VmPlan,
+    /// Whether idle programs may be stopped to make room.
+    pub(super) may_evict: bool,
+    pub(super) attempt: u64,
+}
+
+/// Starts a VM in the background and reports to `commands`.
 pub(super) fn spawn(
     node: &Arc<Node>,
     hash: &ItemHash,
-    plan: VmPlan,
-    attempt: u64,
+    order: Order,
     commands: mpsc::UnboundedSender<Command>,
 ) {
     let (node, hash) = (Arc::clone(node), hash.clone());
     node.clone().tasks.spawn(async move {
-        let work = launch(&node, &hash, plan, attempt, &commands);
+        let attempt = order.attempt;
+        let work = launch(&node, &hash, order, &commands);
         let result = tokio::select! {
             result = work => result,
             // The VM lives on; the next process of this node takes it over.
@@ -45,12 +53,12 @@ pub(super) fn spawn(
 async fn launch(
     node: &Arc<Node>,
     hash: &ItemHash,
-    plan: VmPlan,
-    attempt: u64,
+    order: Order,
     commands: &mpsc::UnboundedSender<Command>,
 ) -> Result<Launched, Failure> {
+    let Order { plan, may_evict, attempt } = order;
     let share = Share { memory_mib: plan.memory_mib.into(), vcpus: plan.vcpus.into() };
-    let place = node.place_for(hash, share).await?;
+    let place = node.place_for(hash, share, may_evict).await?;
     let _turn = node.starts.acquire().await.map_err(|_| Failure::Stopping("the node stops".to_owned()))?;
     node.forget_ended(&plan.id).await;
     for volume in &plan.volumes {
