@@ -528,10 +528,13 @@ async def serve(app, port):
 
 
 def new_randomness(_number, _frame):
-    """This machine is a clone: `random` must not go on like its twins."""
+    """This machine is a clone: no generator may go on like its twins."""
     module = sys.modules.get("random")
     if module is not None:
         module.seed()
+    module = sys.modules.get("_ssl")
+    if module is not None:
+        module.RAND_add(os.urandom(48), 48.0)
 
 
 def main():

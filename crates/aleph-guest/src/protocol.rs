@@ -16,7 +16,8 @@
 mod message;
 
 pub use message::{
-    AppCommand, Archive, Configuration, DiskMount, FileSystem, FromGuest, Resume, SetupStep, StreamTarget, ToGuest,
+    AppCommand, Archive, Configuration, DiskMount, FileSystem, FromGuest, Resume, SetupStep, StreamTarget,
+    ToGuest,
 };
 
 /// Bytes before the payload.
@@ -200,7 +201,8 @@ impl Decoder {
         let Some((header, rest)) = held.split_at_checked(HEADER) else {
             return Ok(None);
         };
-        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let kind = Kind::from_byte(header[0]).ok_or(ProtocolError::Kind { kind: header[0] })?;
         let stream = word(1);
         let length = word(5) as usize;

@@ -77,7 +77,9 @@ pub enum PlanError {
         count: usize,
     },
     /// a mount point that is not absolute, or that the guest needs itself
-    #[error("volume can't be mounted at {mount:?}: give an absolute path outside /proc, /sys, /dev and /opt/code")]
+    #[error(
+        "volume can't be mounted at {mount:?}: give an absolute path outside /proc, /sys, /dev and /opt/code"
+    )]
     Mount {
         /// what was given
         mount: String,
@@ -128,7 +130,9 @@ pub enum VmError {
     #[error("plan can't be run: {0}")]
     Plan(#[from] PlanError),
     /// QEMU isn't installed
-    #[error("QEMU is not installed (no {program:?} here): install the package qemu-system-x86, or set the path of qemu-system-x86_64")]
+    #[error(
+        "QEMU is not installed (no {program:?} here): install the package qemu-system-x86, or set the path of qemu-system-x86_64"
+    )]
     NoQemu {
         /// what was looked for
         program: PathBuf,
@@ -259,7 +263,9 @@ impl VmError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Plan(_) => ErrorKind::Rejected,
-            Self::NoQemu { .. } | Self::NoTool { .. } | Self::NoKvm | Self::Io { .. } => ErrorKind::Unavailable,
+            Self::NoQemu { .. } | Self::NoTool { .. } | Self::NoKvm | Self::Io { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Image { .. } => ErrorKind::Unavailable,
             Self::HypervisorEnded { .. }
             | Self::NeverListens { .. }

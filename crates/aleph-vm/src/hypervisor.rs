@@ -38,7 +38,11 @@ impl Capabilities {
 /// device file `/dev/kvm` says little, there are hosts where it is there and every machine hangs.
 ///
 /// The answer about KVM is kept in `cache` (a folder) until the host restarts or its QEMU changes.
-pub async fn probe(settings: &HypervisorSettings, kernel: &Path, cache: &Path) -> Result<Capabilities, VmError> {
+pub async fn probe(
+    settings: &HypervisorSettings,
+    kernel: &Path,
+    cache: &Path,
+) -> Result<Capabilities, VmError> {
     let qemu = version(settings).await?;
     if !Path::new("/dev/kvm").exists() {
         return Ok(Capabilities { qemu, kvm: false, kvm_note: Some("there is no /dev/kvm".to_owned()) });

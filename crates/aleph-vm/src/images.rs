@@ -43,7 +43,9 @@ impl RuntimeManifest {
         let text = std::fs::read(path).map_err(|e| missing(e.to_string()))?;
         let manifest: Self = serde_json::from_slice(&text).map_err(|e| missing(e.to_string()))?;
         for file in manifest.runtimes.values().chain([&manifest.kernel, &manifest.initramfs]) {
-            let size = std::fs::metadata(&file.path).map_err(|e| missing(format!("{}: {e}", file.path.display())))?.len();
+            let size = std::fs::metadata(&file.path)
+                .map_err(|e| missing(format!("{}: {e}", file.path.display())))?
+                .len();
             if size != file.size {
                 return Err(missing(format!("{} has {size} bytes, not {}", file.path.display(), file.size)));
             }
@@ -54,7 +56,8 @@ impl RuntimeManifest {
     /// Where the manifest is: `ALEPHD_RUNTIMES`, else `manifest.json` in the folder of
     /// [`Self::cache_dir`].
     pub fn default_path() -> PathBuf {
-        std::env::var_os(Self::VARIABLE).map_or_else(|| Self::cache_dir().join("manifest.json"), PathBuf::from)
+        std::env::var_os(Self::VARIABLE)
+            .map_or_else(|| Self::cache_dir().join("manifest.json"), PathBuf::from)
     }
 
     /// `${ALEPHD_CACHE:-$HOME/.cache/alephd}/runtimes`

@@ -42,7 +42,11 @@ pub(crate) struct Circumstances {
 
 /// The machine's disks, in order.
 pub(crate) fn disks(plan: &VmPlan, ephemeral_dir: &Path) -> Vec<Disk> {
-    let disk = |serial: &str, path: &Path, read_only| Disk { serial: serial.to_owned(), path: path.to_owned(), read_only };
+    let disk = |serial: &str, path: &Path, read_only| Disk {
+        serial: serial.to_owned(),
+        path: path.to_owned(),
+        read_only,
+    };
     let mut disks = vec![disk("root", &plan.runtime, true), disk("code", &plan.code.path, true)];
     if let Some(data) = &plan.data {
         disks.push(disk("data", data, true));
@@ -52,7 +56,9 @@ pub(crate) fn disks(plan: &VmPlan, ephemeral_dir: &Path) -> Vec<Disk> {
         disks.push(match &volume.source {
             VolumeSource::Immutable { path } => disk(&serial, path, true),
             VolumeSource::Persistent { path, .. } => disk(&serial, path, false),
-            VolumeSource::Ephemeral { .. } => disk(&serial, &ephemeral_dir.join(format!("{serial}.ext4")), false),
+            VolumeSource::Ephemeral { .. } => {
+                disk(&serial, &ephemeral_dir.join(format!("{serial}.ext4")), false)
+            }
         });
     }
     disks
@@ -68,7 +74,9 @@ pub(crate) fn configuration(plan: &VmPlan, now: &Circumstances) -> Configuration
             mount: "/opt/code".to_owned(),
             file_system: FileSystem::Squashfs,
         }),
-        (CodeEncoding::Zip, _) => archives.push(archive("code", now.code_length, true, "/opt/code".to_owned())),
+        (CodeEncoding::Zip, _) => {
+            archives.push(archive("code", now.code_length, true, "/opt/code".to_owned()))
+        }
         (CodeEncoding::Plain, kind) => {
             archives.push(archive("code", now.code_length, false, plain_path(kind)));
         }
@@ -191,7 +199,10 @@ pub(crate) fn qemu_arguments(launch: &Launch<'_>) -> Vec<String> {
     }
     // setuid must stay possible for -runas; no-new-privs and an unprivileged user make it harmless
     let privileges = if launch.run_as.is_some() { "allow" } else { "deny" };
-    add(&["-sandbox", &format!("on,obsolete=deny,elevateprivileges={privileges},spawn=deny,resourcecontrol=deny")]);
+    add(&[
+        "-sandbox",
+        &format!("on,obsolete=deny,elevateprivileges={privileges},spawn=deny,resourcecontrol=deny"),
+    ]);
     if let Some((user, group)) = launch.run_as {
         add(&["-runas", &format!("{user}:{group}")]);
     }
@@ -216,7 +227,8 @@ pub(crate) fn qemu_arguments(launch: &Launch<'_>) -> Vec<String> {
     add(&["-chardev", "socket,id=console,path=console.sock", "-serial", "chardev:console"]);
     add(&["-device", r#"{"driver":"virtio-serial-pci","id":"serial","max_ports":2}"#]);
     add(&["-chardev", "socket,id=guest,path=guest.sock"]);
-    let port = json!({"driver": "virtserialport", "chardev": "guest", "name": aleph_guest::protocol::PORT_NAME});
+    let port =
+        json!({"driver": "virtserialport", "chardev": "guest", "name": aleph_guest::protocol::PORT_NAME});
     add(&["-device", &port.to_string()]);
     for disk in launch.disks {
         // JSON, so that a comma in a path is just a comma

@@ -39,9 +39,9 @@ mod template;
 pub use error::{ErrorKind, PlanError, VmError};
 pub use images::{ImageFile, RuntimeManifest};
 pub use plan::{
-    Acceleration, ApiUpstream, BootImages, Code, CodeEncoding, HypervisorSettings, Limits, MAX_ENVIRONMENT_BYTES,
-    MAX_MEMORY_MIB, MAX_VCPUS, MAX_VOLUMES, MIN_MEMORY_MIB, NetworkPolicy, TemplateStore, VmId, VmKind, VmPlan, Volume,
-    VolumeSource,
+    Acceleration, ApiUpstream, BootImages, Code, CodeEncoding, HypervisorSettings, Limits,
+    MAX_ENVIRONMENT_BYTES, MAX_MEMORY_MIB, MAX_VCPUS, MAX_VOLUMES, MIN_MEMORY_MIB, NetworkPolicy,
+    TemplateStore, VmId, VmKind, VmPlan, Volume, VolumeSource,
 };
 pub use status::{Failure, LogLine, LogPage, LogSource, Phase, StartMode, VmStatus};
 pub use supervisor::{Adopted, EndedVm, StopMode, Supervisor, SupervisorCommand};

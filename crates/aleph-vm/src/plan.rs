@@ -139,7 +139,7 @@ pub struct Volume {
 }
 
 /// What the guest can reach. Guests have no network card: each way out is a stream that the
-/// supervisor opens after its own check (`docs/adr/0020-guest-network.md`).
+/// supervisor opens after its own check (`docs/adr/0008-guest-network.md`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkPolicy {
     /// public addresses over an HTTP proxy (`HTTP_PROXY` in the guest); never private or local ones
@@ -315,7 +315,8 @@ impl VmPlan {
             if self.volumes[..index].iter().any(|other| other.mount == volume.mount) {
                 return Err(PlanError::DuplicateMount { mount: volume.mount.clone() });
             }
-            if let VolumeSource::Ephemeral { size_mib } | VolumeSource::Persistent { size_mib, .. } = volume.source
+            if let VolumeSource::Ephemeral { size_mib } | VolumeSource::Persistent { size_mib, .. } =
+                volume.source
                 && size_mib == 0
             {
                 return Err(PlanError::EmptyVolume { mount: volume.mount.clone() });

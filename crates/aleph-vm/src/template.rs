@@ -2,7 +2,12 @@
 //!
 //! A template is two files, `ram` and `state`, in a folder named by everything that shaped them.
 //! Clones map `ram` privately: pages are shared until written. A template holds what the program's
-//! own environment holds, so it is private to this user and used for identical plans only.
+//! own environment holds, so it is private to this user and used for identical plans only. It lives
+//! as long as the host is up: nothing of it is forced to disk.
+//!
+//! Random numbers are the danger of clones. The kernel's are reseeded in each clone, and our ASGI
+//! server reseeds Python's and OpenSSL's. Any other program may hold a generator that nobody can
+//! reach, so executables are cloned only when they say that they can be ([`RESUMABLE`]).
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +19,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::error::VmError;
-use crate::plan::{TemplateStore, VmPlan, VolumeSource};
+use crate::plan::{TemplateStore, VmKind, VmPlan, VolumeSource};
+
+/// The variable by which an executable says that it may be cloned while it listens: it draws its
+/// random numbers from the kernel and holds no secret that must differ between machines.
+pub(crate) const RESUMABLE: &str = "ALEPH_RESUMABLE";
 
 /// Why a plan can't use templates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,11 +32,17 @@ pub(crate) enum NoTemplate {
     NoStore,
     #[error("volume {mount:?} is written to, so each machine needs its own state")]
     WritableVolume { mount: String },
+    #[error("executables are cloned only with {RESUMABLE}=1 in their environment")]
+    NotResumable,
 }
 
 /// Sees whether a plan can use templates, and where they are.
 pub(crate) fn store(plan: &VmPlan) -> Result<&TemplateStore, NoTemplate> {
     let store = plan.templates.as_ref().ok_or(NoTemplate::NoStore)?;
+    let resumable = plan.environment.get(RESUMABLE).is_some_and(|value| value == "1");
+    if matches!(plan.kind, VmKind::Executable { .. }) && !resumable {
+        return Err(NoTemplate::NotResumable);
+    }
     for volume in &plan.volumes {
         if !matches!(volume.source, VolumeSource::Immutable { .. }) {
             return Err(NoTemplate::WritableVolume { mount: volume.mount.clone() });
@@ -143,8 +158,9 @@ impl Slot {
     }
 
     /// Keeps the store within its size; this template stays. Machines that run on a removed one go
-    /// on: they hold its memory open.
+    /// on: they hold its memory open. What a killed supervisor left half-made goes too.
     pub(crate) fn make_room(&self) {
+        self.remove_leftovers();
         let Ok(entries) = fs::read_dir(&self.store.dir) else { return };
         let mut templates: Vec<(SystemTime, u64, PathBuf)> = entries
             .flatten()
@@ -152,7 +168,10 @@ impl Slot {
             .filter_map(|entry| {
                 let path = entry.path();
                 let used = fs::metadata(path.join("state")).ok()?.modified().ok()?;
-                let bytes = ["ram", "state"].iter().map(|f| fs::metadata(path.join(f)).map_or(0, |m| m.blocks() * 512)).sum();
+                let bytes = ["ram", "state"]
+                    .iter()
+                    .map(|f| fs::metadata(path.join(f)).map_or(0, |m| m.blocks() * 512))
+                    .sum();
                 Some((used, bytes, path))
             })
             .collect();
@@ -172,7 +191,45 @@ impl Slot {
     }
 }
 
+impl Slot {
+    fn remove_leftovers(&self) {
+        let Ok(entries) = fs::read_dir(&self.store.dir) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(key) = name.to_str().and_then(|name| name.strip_suffix(".part")) else { continue };
+            // its maker holds the lock as long as it lives
+            let lock = File::create(self.store.dir.join(format!("{key}.lock")));
+            if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// Removes templates of earlier starts of the host. `generation` names this one; the store's folders
+/// are named by it.
+pub(crate) fn of_generation(store: &TemplateStore, generation: &str) -> TemplateStore {
+    let dir = store.dir.join(format!("since-{}", generation.get(..8).unwrap_or(generation)));
+    if let Ok(entries) = fs::read_dir(&store.dir) {
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with("since-") && entry.path() != dir {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+    TemplateStore { dir, max_bytes: store.max_bytes }
+}
+
 impl Making {
+    /// Makes the memory's file and reserves its room: a host disk that is full later would end the
+    /// machine that is being saved.
+    pub(crate) fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let file = File::options().read(true).write(true).create_new(true).open(self.ram())?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        Ok(())
+    }
+
     pub(crate) fn ram(&self) -> PathBuf {
         self.partial.join("ram")
     }

@@ -30,7 +30,11 @@ impl App {
     /// Starts it; it doesn't listen yet.
     pub(crate) fn start(command: &AppCommand) -> Result<Self, SetupError> {
         let failed = |error: &dyn std::fmt::Display| {
-            SetupError::new(SetupStep::Application, command.argv.first().map_or("command", String::as_str), error)
+            SetupError::new(
+                SetupStep::Application,
+                command.argv.first().map_or("command", String::as_str),
+                error,
+            )
         };
         let (program, args) = command.argv.split_first().ok_or_else(|| failed(&"nothing to run"))?;
         let mut path = PathBuf::from(program);
@@ -40,7 +44,10 @@ impl App {
             if let Ok(about) = fs::metadata(&path)
                 && about.permissions().mode() & 0o111 == 0
             {
-                let _ = fs::set_permissions(&path, fs::Permissions::from_mode(about.permissions().mode() | 0o755));
+                let _ = fs::set_permissions(
+                    &path,
+                    fs::Permissions::from_mode(about.permissions().mode() | 0o755),
+                );
             }
         }
         let mut child = Command::new(&path)
@@ -57,7 +64,8 @@ impl App {
         let pid = Pid::from_child(&child);
         // when memory runs out, the application goes first
         let _ = fs::write(format!("/proc/{}/oom_score_adj", child.id()), "500");
-        let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(|e| failed(&e))?;
+        let ended =
+            rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(|e| failed(&e))?;
         let resume_signal = command.resume_signal.and_then(Signal::from_named_raw);
         Ok(Self {
             pid,
@@ -105,7 +113,8 @@ impl App {
                     let mut words = line.split_whitespace().skip(1);
                     let port = words.next().and_then(|local| local.rsplit_once(':')).map(|(_, port)| port);
                     let state = words.nth(1);
-                    state == Some(LISTEN) && port.and_then(|p| u16::from_str_radix(p, 16).ok()) == Some(self.port)
+                    state == Some(LISTEN)
+                        && port.and_then(|p| u16::from_str_radix(p, 16).ok()) == Some(self.port)
                 })
             })
         })

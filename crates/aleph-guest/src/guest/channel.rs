@@ -96,7 +96,9 @@ impl Channel {
             match self.port.write(&self.out[self.sent..]) {
                 Ok(0) => return Ok(()),
                 Ok(count) => self.sent += count,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+                {
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -118,7 +120,9 @@ impl Channel {
                 self.decoder.push(&self.scratch[..count]);
                 Ok(true)
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

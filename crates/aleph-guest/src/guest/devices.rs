@@ -53,7 +53,10 @@ fn wait_for(what: &str, find: impl Fn() -> Option<PathBuf>) -> io::Result<PathBu
             return Ok(path);
         }
         if start.elapsed() > DEVICE_DEADLINE {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("no {what} after {DEVICE_DEADLINE:?}")));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no {what} after {DEVICE_DEADLINE:?}"),
+            ));
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -23,7 +23,10 @@ fn decode_hex(text: &str) -> io::Result<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return Err(invalid());
     }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| invalid())).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| invalid()))
+        .collect()
 }
 
 /// Bytes of entropy that one call to the kernel carries.

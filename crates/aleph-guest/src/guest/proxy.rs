@@ -28,7 +28,8 @@ pub(crate) fn read_wish(bytes: &[u8]) -> Wish {
     let Ok(text) = std::str::from_utf8(head) else { return Wish::Invalid };
     let mut lines = text.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         return Wish::Invalid;
     };
@@ -47,7 +48,10 @@ pub(crate) fn read_wish(bytes: &[u8]) -> Wish {
     for line in lines {
         let name = line.split(':').next().unwrap_or_default();
         // one request a connection: the next may want to go elsewhere
-        if !["proxy-connection", "proxy-authorization", "connection"].iter().any(|n| name.eq_ignore_ascii_case(n)) {
+        if !["proxy-connection", "proxy-authorization", "connection"]
+            .iter()
+            .any(|n| name.eq_ignore_ascii_case(n))
+        {
             out.push_str(line);
             out.push_str("\r\n");
         }
@@ -93,17 +97,23 @@ mod tests {
 
     #[test]
     fn a_forwarded_request_is_rewritten_for_the_server() {
-        let wish = read_wish(b"GET http://a.b:81/c?d HTTP/1.1\r\nHost: a.b\r\nProxy-Connection: keep-alive\r\n\r\nbody");
+        let wish = read_wish(
+            b"GET http://a.b:81/c?d HTTP/1.1\r\nHost: a.b\r\nProxy-Connection: keep-alive\r\n\r\nbody",
+        );
         let Wish::Forward { host, port, head } = wish else { panic!("{wish:?}") };
         assert_eq!((host.as_str(), port), ("a.b", 81));
         assert_eq!(head, b"GET /c?d HTTP/1.1\r\nHost: a.b\r\nConnection: close\r\n\r\nbody");
-        let Wish::Forward { head, port: 80, .. } = read_wish(b"GET http://a.b HTTP/1.1\r\n\r\n") else { panic!() };
+        let Wish::Forward { head, port: 80, .. } = read_wish(b"GET http://a.b HTTP/1.1\r\n\r\n") else {
+            panic!()
+        };
         assert!(head.starts_with(b"GET / HTTP/1.1\r\n"));
     }
 
     #[test]
     fn nonsense_is_refused_and_long_heads_too() {
-        for bad in ["GET / HTTP/1.1", "CONNECT a HTTP/1.1", "CONNECT :1 HTTP/1.1", "GET ftp://a/ HTTP/1.1", "X", ""] {
+        for bad in
+            ["GET / HTTP/1.1", "CONNECT a HTTP/1.1", "CONNECT :1 HTTP/1.1", "GET ftp://a/ HTTP/1.1", "X", ""]
+        {
             assert_eq!(read_wish(format!("{bad}\r\n\r\n").as_bytes()), Wish::Invalid, "{bad}");
         }
         assert_eq!(read_wish(b"GET"), Wish::Incomplete);

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use aleph_guest::protocol::{
-    Configuration, Frame, FromGuest, Kind, MAX_DATA, MAX_GUEST_STREAMS, MAX_HOST_STREAMS, Resume, StreamTarget,
-    ToGuest, decode_json,
+    Configuration, Frame, FromGuest, Kind, MAX_DATA, MAX_GUEST_STREAMS, MAX_HOST_STREAMS, Resume,
+    StreamTarget, ToGuest, decode_json,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -64,7 +64,9 @@ impl<'a> Relay<'a> {
                 doors.push((door, role));
             }
         }
-        for pipe in [app.stdout.as_ref().map(AsFd::as_fd), app.stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
+        for pipe in
+            [app.stdout.as_ref().map(AsFd::as_fd), app.stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten()
+        {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
         Ok(Self {
@@ -100,7 +102,8 @@ impl<'a> Relay<'a> {
         let room = self.channel.backlog() < HIGH_WATER;
         let mut sources = Vec::with_capacity(8 + self.streams.len());
         let mut fds = Vec::with_capacity(8 + self.streams.len());
-        let port_events = if self.channel.backlog() > 0 { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let port_events =
+            if self.channel.backlog() > 0 { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         sources.push(Source::Port);
         fds.push(PollFd::from_borrowed_fd(self.channel.fd(), port_events));
         if !self.said_ended {
@@ -200,12 +203,17 @@ impl<'a> Relay<'a> {
             let Some(frame) = self.channel.next_frame()? else { return Ok(Next::GoOn) };
             match frame.kind {
                 Kind::Control => match decode_json(frame).map_err(broken)? {
-                    ToGuest::Shutdown { grace_ms } => return Ok(Next::Shutdown(Duration::from_millis(grace_ms))),
+                    ToGuest::Shutdown { grace_ms } => {
+                        return Ok(Next::Shutdown(Duration::from_millis(grace_ms)));
+                    }
                     ToGuest::Configure(_) | ToGuest::Resume(_) => {}
                 },
                 Kind::Open => {
                     let id = frame.stream;
-                    if id % 2 == 0 || self.streams.contains_key(&id) || self.streams.len() >= MAX_HOST_STREAMS * 2 {
+                    if id % 2 == 0
+                        || self.streams.contains_key(&id)
+                        || self.streams.len() >= MAX_HOST_STREAMS * 2
+                    {
                         return Err(broken(format_args!("stream {id} can't be opened")));
                     }
                     match Stream::to_app(self.app.port()) {
@@ -220,7 +228,7 @@ impl<'a> Relay<'a> {
                     let Frame { kind, stream: id, payload } = frame;
                     // a stream that is gone here may still be talked about by the host
                     if let Some(stream) = self.streams.get_mut(&id) {
-                        stream.from_host(kind, payload)?;
+                        stream.take(kind, payload)?;
                     }
                 }
             }
@@ -290,11 +298,13 @@ impl<'a> Relay<'a> {
     }
 
     fn drain_logs(&mut self) -> io::Result<()> {
-        while read_log(&mut self.app.stdout, 1, self.channel).is_ok_and(|over| !over && self.app.stdout.is_some())
+        while read_log(&mut self.app.stdout, 1, self.channel)
+            .is_ok_and(|over| !over && self.app.stdout.is_some())
             && self.channel.backlog() < HIGH_WATER
             && readable(self.app.stdout.as_ref().map(AsFd::as_fd))
         {}
-        while read_log(&mut self.app.stderr, 2, self.channel).is_ok_and(|over| !over && self.app.stderr.is_some())
+        while read_log(&mut self.app.stderr, 2, self.channel)
+            .is_ok_and(|over| !over && self.app.stderr.is_some())
             && self.channel.backlog() < HIGH_WATER
             && readable(self.app.stderr.as_ref().map(AsFd::as_fd))
         {}
@@ -311,7 +321,8 @@ impl<'a> Relay<'a> {
 fn readable(fd: Option<BorrowedFd<'_>>) -> bool {
     let Some(fd) = fd else { return false };
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && fds[0].revents().contains(PollFlags::IN)
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
+        && fds[0].revents().contains(PollFlags::IN)
 }
 
 /// Sends one read's worth of output; true when the pipe is closed.
@@ -326,7 +337,9 @@ fn read_log(pipe: &mut Option<impl Read>, source: u8, channel: &mut Channel) -> 
             channel.queue(Kind::Log, 0, &bytes[..=count]);
             Ok(false)
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            Ok(false)
+        }
         Err(_) => Ok(true),
     }
 }

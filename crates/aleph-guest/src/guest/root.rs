@@ -26,7 +26,8 @@ pub(crate) fn enter(serial: &str) -> Result<(), SetupError> {
         fs::create_dir_all(folder).map_err(|e| failed(folder, &e))?;
     }
     let options = c"lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work";
-    mount("root", "/root", "overlay", MountFlags::empty(), Some(options)).map_err(|e| failed("overlay", &e))?;
+    mount("root", "/root", "overlay", MountFlags::empty(), Some(options))
+        .map_err(|e| failed("overlay", &e))?;
     for folder in ["dev", "proc", "sys", "tmp", "run", "opt/code", "data", "etc"] {
         fs::create_dir_all(Path::new("/root").join(folder)).map_err(|e| failed(folder, &e))?;
     }
@@ -49,7 +50,12 @@ pub(crate) fn enter(serial: &str) -> Result<(), SetupError> {
         mount(kind, at, kind, MountFlags::NOSUID, options).map_err(|e| failed(at, &e))?;
     }
     let _ = fs::set_permissions("/tmp", Permissions::from_mode(0o1777));
-    for (link, target) in [("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"), ("/dev/stdout", "/proc/self/fd/1"), ("/dev/stderr", "/proc/self/fd/2")] {
+    for (link, target) in [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+    ] {
         let _ = std::os::unix::fs::symlink(target, link);
     }
     Ok(())
@@ -64,7 +70,11 @@ pub(crate) fn write_names(hostname: &str) {
 /// Mounts one volume.
 pub(crate) fn mount_volume(volume: &DiskMount) -> Result<(), SetupError> {
     let failed = |error: &dyn std::fmt::Display| {
-        SetupError::new(SetupStep::Volume, format_args!("volume {} at {}", volume.serial, volume.mount), error)
+        SetupError::new(
+            SetupStep::Volume,
+            format_args!("volume {} at {}", volume.serial, volume.mount),
+            error,
+        )
     };
     let disk = devices::disk(&volume.serial).map_err(|e| failed(&e))?;
     fs::create_dir_all(&volume.mount).map_err(|e| failed(&e))?;
@@ -91,10 +101,14 @@ pub(crate) fn unpack(archive: &Archive) -> Result<(), SetupError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(path).map_err(failed)?;
+    let mut out =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(path).map_err(failed)?;
     let copied = io::copy(&mut file.take(archive.length), &mut out).map_err(failed)?;
     if copied != archive.length {
-        return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, "the disk is shorter than the file")));
+        return Err(failed(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the disk is shorter than the file",
+        )));
     }
     Ok(())
 }

@@ -131,7 +131,8 @@ fn extract(file: &File, length: u64, member: &Member, path: &Path) -> io::Result
     }
     let mode = if member.mode & 0o777 == 0 { 0o644 } else { member.mode & 0o777 | 0o400 };
     let out = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-    let mut out = Checked { out: BufWriter::with_capacity(64 << 10, out), crc: !0, written: 0, limit: member.size };
+    let mut out =
+        Checked { out: BufWriter::with_capacity(64 << 10, out), crc: !0, written: 0, limit: member.size };
     match member.method {
         0 => {
             io::copy(&mut packed, &mut out)?;

@@ -24,7 +24,9 @@ fn lengths_are_checked_before_the_bytes_arrive() {
 
 #[test]
 fn control_stays_on_stream_zero_and_data_off_it() {
-    for (kind, stream) in [(Kind::Control, 1), (Kind::Log, 7), (Kind::Data, 0), (Kind::Open, 0), (Kind::Credit, 0)] {
+    for (kind, stream) in
+        [(Kind::Control, 1), (Kind::Log, 7), (Kind::Data, 0), (Kind::Open, 0), (Kind::Credit, 0)]
+    {
         let mut bytes = Vec::new();
         let payload: &[u8] = if kind == Kind::Credit { &[0; 4] } else { b"" };
         Frame { kind, stream, payload }.encode(&mut bytes);
@@ -52,7 +54,15 @@ fn a_configuration_too_long_is_refused_by_the_sender() {
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop::sample::select(vec![Kind::Control, Kind::Log, Kind::Open, Kind::Data, Kind::Finish, Kind::Reset, Kind::Credit])
+    prop::sample::select(vec![
+        Kind::Control,
+        Kind::Log,
+        Kind::Open,
+        Kind::Data,
+        Kind::Finish,
+        Kind::Reset,
+        Kind::Credit,
+    ])
 }
 
 proptest! {

@@ -55,7 +55,8 @@ impl Qemu {
     /// Starts QEMU in `folder`, which must be the working directory.
     pub(crate) async fn start(launch: &Launch<'_>, folder: &Folder) -> Result<Self, VmError> {
         let settings = &launch.plan.hypervisor;
-        let sockets = [listen("qmp.sock".as_ref())?, listen("guest.sock".as_ref())?, listen("console.sock".as_ref())?];
+        let sockets =
+            [listen("qmp.sock".as_ref())?, listen("guest.sock".as_ref())?, listen("console.sock".as_ref())?];
         let mut command = std::process::Command::new(&settings.qemu);
         command
             .args(qemu_arguments(launch))
@@ -128,7 +129,11 @@ impl Qemu {
 
     /// QEMU's own complaints, once it has ended.
     pub(crate) async fn complaints(&mut self) -> String {
-        tokio::time::timeout(Duration::from_secs(1), &mut self.stderr).await.ok().and_then(Result::ok).unwrap_or_default()
+        tokio::time::timeout(Duration::from_secs(1), &mut self.stderr)
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or_default()
     }
 
     /// Ends QEMU at once, disks flushed where it can.
@@ -136,7 +141,8 @@ impl Qemu {
         if self.child.try_wait().ok().flatten().is_some() {
             return;
         }
-        let asked = tokio::time::timeout(Duration::from_millis(500), self.qmp.execute("quit", Value::Null)).await;
+        let asked =
+            tokio::time::timeout(Duration::from_millis(500), self.qmp.execute("quit", Value::Null)).await;
         let gone = match asked {
             Ok(Ok(_)) => tokio::time::timeout(Duration::from_secs(2), self.child.wait()).await.is_ok(),
             _ => false,
@@ -181,7 +187,8 @@ impl Qemu {
             match state.get("status").and_then(Value::as_str) {
                 Some("completed") => return Ok(()),
                 Some("failed" | "cancelled") => {
-                    let reason = state.get("error-desc").and_then(Value::as_str).unwrap_or("it failed").to_owned();
+                    let reason =
+                        state.get("error-desc").and_then(Value::as_str).unwrap_or("it failed").to_owned();
                     return Err(VmError::Qmp { command: what.to_owned(), reason });
                 }
                 _ => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -234,7 +241,8 @@ fn limit(pid: u32, memory_mib: u32) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     let bytes = (u64::from(memory_mib) + OVERHEAD_MIB) << 20;
     for (resource, most) in [(Resource::As, bytes), (Resource::Nofile, 256), (Resource::Core, 0)] {
-        if let Err(error) = prlimit(Some(pid), resource, Rlimit { current: Some(most), maximum: Some(most) }) {
+        if let Err(error) = prlimit(Some(pid), resource, Rlimit { current: Some(most), maximum: Some(most) })
+        {
             tracing::warn!(%error, ?resource, "limit of QEMU not set");
         }
     }

@@ -106,7 +106,10 @@ impl Qmp {
         };
         match tokio::time::timeout(DEADLINE, work).await {
             Ok(result) => result,
-            Err(_) => Err(VmError::Deadline { what: "a command of QEMU's control socket", seconds: DEADLINE.as_secs() }),
+            Err(_) => Err(VmError::Deadline {
+                what: "a command of QEMU's control socket",
+                seconds: DEADLINE.as_secs(),
+            }),
         }
     }
 

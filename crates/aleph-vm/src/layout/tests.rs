@@ -11,7 +11,10 @@ fn plan(kind: VmKind, encoding: CodeEncoding) -> VmPlan {
         data: Some("/d".into()),
         volumes: vec![
             Volume { mount: "/a".into(), source: VolumeSource::Immutable { path: "/va".into() } },
-            Volume { mount: "/b".into(), source: VolumeSource::Persistent { path: "/vb".into(), size_mib: 5 } },
+            Volume {
+                mount: "/b".into(),
+                source: VolumeSource::Persistent { path: "/vb".into(), size_mib: 5 },
+            },
             Volume { mount: "/e".into(), source: VolumeSource::Ephemeral { size_mib: 5 } },
         ],
         vcpus: 2,
@@ -30,13 +33,7 @@ fn asgi() -> VmKind {
 }
 
 fn now() -> Circumstances {
-    Circumstances {
-        time_ms: 1,
-        entropy: "00".into(),
-        code_length: 10,
-        data_length: 20,
-        quiesce: false,
-    }
+    Circumstances { time_ms: 1, entropy: "00".into(), code_length: 10, data_length: 20, quiesce: false }
 }
 
 #[test]
@@ -85,10 +82,17 @@ fn a_machine_never_has_a_network_card_and_always_a_sandbox() {
     let plan = plan(asgi(), CodeEncoding::Zip);
     let disks = disks(&plan, "/vm".as_ref());
     for memory in [Memory::Plain, Memory::SharedFile("/r".into()), Memory::PrivateFile("/r".into())] {
-        let args =
-            qemu_arguments(&Launch { plan: &plan, disks: &disks, kvm: false, memory: &memory, run_as: Some((7, 8)) });
+        let args = qemu_arguments(&Launch {
+            plan: &plan,
+            disks: &disks,
+            kvm: false,
+            memory: &memory,
+            run_as: Some((7, 8)),
+        });
         assert!(args.contains(&"-nodefaults".to_owned()));
-        assert!(!args.iter().any(|a| a == "-nic" || a == "-netdev" || a == "-net" || a.contains("virtio-net")));
+        assert!(
+            !args.iter().any(|a| a == "-nic" || a == "-netdev" || a == "-net" || a.contains("virtio-net"))
+        );
         let after = |flag: &str| &args[args.iter().position(|a| a == flag).unwrap() + 1];
         assert!(after("-sandbox").contains("spawn=deny"));
         assert_eq!(after("-runas"), "7:8");

@@ -45,9 +45,16 @@ fn each_bad_field_is_named() {
     };
     assert!(matches!(case(&|p| p.vcpus = 0), PlanError::Vcpus { .. }));
     assert!(matches!(case(&|p| p.memory_mib = 1), PlanError::Memory { .. }));
-    assert!(matches!(case(&|p| { p.environment.insert("A=B".into(), "x".into()); }), PlanError::Variable { .. }));
     assert!(matches!(
-        case(&|p| { p.environment.insert("A".into(), "x".repeat(MAX_ENVIRONMENT_BYTES)); }),
+        case(&|p| {
+            p.environment.insert("A=B".into(), "x".into());
+        }),
+        PlanError::Variable { .. }
+    ));
+    assert!(matches!(
+        case(&|p| {
+            p.environment.insert("A".into(), "x".repeat(MAX_ENVIRONMENT_BYTES));
+        }),
         PlanError::EnvironmentTooLarge { .. }
     ));
     for entrypoint in ["main", "main:", ":app", "a-b:app", "main:app;x", "main:app:x", "../main:app"] {
@@ -63,7 +70,9 @@ fn mounts_stay_out_of_the_guests_own_places() {
         plan.volumes.push(Volume { mount: mount.into(), source: VolumeSource::Ephemeral { size_mib: 1 } });
         plan.check()
     };
-    for bad in ["", "data", "/", "/proc", "/proc/1", "/dev/x", "/opt/code", "/opt/code/", "/a/../proc", "/./a"] {
+    for bad in
+        ["", "data", "/", "/proc", "/proc/1", "/dev/x", "/opt/code", "/opt/code/", "/a/../proc", "/./a"]
+    {
         assert!(matches!(mount(bad), Err(PlanError::Mount { .. })), "{bad:?}");
     }
     for good in ["/mnt/data", "/var/lib/example", "/opt/venv", "/data"] {

@@ -90,7 +90,11 @@ impl Supervisor {
     ///
     /// The supervisor is detached: it lives on when this process ends, however it ends. Errors with
     /// [`VmError::AlreadyRunning`] when this VM has a living supervisor.
-    pub async fn spawn(plan: &VmPlan, state_dir: &Path, program: &SupervisorCommand) -> Result<Self, VmError> {
+    pub async fn spawn(
+        plan: &VmPlan,
+        state_dir: &Path,
+        program: &SupervisorCommand,
+    ) -> Result<Self, VmError> {
         plan.check()?;
         let state_dir = std::path::absolute(state_dir).map_err(VmError::io("find the state folder"))?;
         let folder = Folder::of(&state_dir, &plan.id);
@@ -111,7 +115,8 @@ impl Supervisor {
             folder.clean();
             folder.write_plan(plan)?;
         }
-        let log = File::create(folder.file("supervisor.log")).map_err(VmError::io("make the supervisor's log"))?;
+        let log =
+            File::create(folder.file("supervisor.log")).map_err(VmError::io("make the supervisor's log"))?;
         let mut command = tokio::process::Command::new(&program.program);
         command
             .args(&program.args)
@@ -121,11 +126,11 @@ impl Supervisor {
             .stdin(Stdio::null())
             .stdout(Stdio::from(log.try_clone().map_err(VmError::io("make the supervisor's log"))?))
             .stderr(Stdio::from(log))
-            // not ours to end: neither when this is dropped nor by a signal to our group
-            .kill_on_drop(false)
-            .process_group(0);
-        let mut child =
-            command.spawn().map_err(VmError::io(format!("start the supervisor {}", program.program.display())))?;
+            // not ours to end; it leaves our session and group first of all
+            .kill_on_drop(false);
+        let mut child = command
+            .spawn()
+            .map_err(VmError::io(format!("start the supervisor {}", program.program.display())))?;
         let start = Instant::now();
         loop {
             if let Ok(status) = ask::<VmStatus>(&folder, &plan.id, &Question::Status, ANSWER).await {
@@ -137,7 +142,10 @@ impl Supervisor {
                 return Err(never_answered(&folder, &plan.id));
             }
             if start.elapsed() > START {
-                return Err(VmError::Deadline { what: "the start of a supervisor", seconds: START.as_secs() });
+                return Err(VmError::Deadline {
+                    what: "the start of a supervisor",
+                    seconds: START.as_secs(),
+                });
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -172,7 +180,12 @@ impl Supervisor {
                     tracing::warn!(vm = %id, "ended a QEMU whose supervisor was killed");
                 }
                 folder.remove_ephemeral();
-                adopted.ended.push(EndedVm { plan: folder.plan(), last: folder.status(), dir: entry.path(), id });
+                adopted.ended.push(EndedVm {
+                    plan: folder.plan(),
+                    last: folder.status(),
+                    dir: entry.path(),
+                    id,
+                });
                 continue;
             }
             match (ask::<VmStatus>(&folder, &id, &Question::Status, ANSWER).await, folder.plan()) {
@@ -230,20 +243,26 @@ impl Supervisor {
     fn last_word(&self) -> Result<VmStatus, VmError> {
         match self.folder().status() {
             Some(status) if status.phase.is_over() => Ok(status),
-            _ => Err(VmError::NotRunning { id: self.id.to_string(), reason: Some("its supervisor was killed".into()) }),
+            _ => Err(VmError::NotRunning {
+                id: self.id.to_string(),
+                reason: Some("its supervisor was killed".into()),
+            }),
         }
     }
 
     /// Waits until requests are served. The limits of the plan bound it; a VM that fails gives
     /// its failure.
     pub async fn wait_ready(&self) -> Result<VmStatus, VmError> {
-        let status = match ask::<VmStatus>(&self.folder(), &self.id, &Question::WaitReady, Duration::MAX).await {
-            Err(VmError::NotRunning { .. }) => self.last_word()?,
-            other => other?,
-        };
+        let status =
+            match ask::<VmStatus>(&self.folder(), &self.id, &Question::WaitReady, Duration::MAX).await {
+                Err(VmError::NotRunning { .. }) => self.last_word()?,
+                other => other?,
+            };
         match status.failure {
             Some(failure) => Err(failure.into()),
-            None if status.phase.is_over() => Err(VmError::NotRunning { id: self.id.to_string(), reason: None }),
+            None if status.phase.is_over() => {
+                Err(VmError::NotRunning { id: self.id.to_string(), reason: None })
+            }
             None => Ok(status),
         }
     }
@@ -277,7 +296,8 @@ impl Supervisor {
             StopMode::Graceful { timeout } => Some(timeout),
             StopMode::Kill => None,
         };
-        let question = Question::Stop { grace_ms: grace.map(|g| u64::try_from(g.as_millis()).unwrap_or(u64::MAX)) };
+        let question =
+            Question::Stop { grace_ms: grace.map(|g| u64::try_from(g.as_millis()).unwrap_or(u64::MAX)) };
         match ask::<VmStatus>(&self.folder(), &self.id, &question, ANSWER).await {
             Ok(_) => {}
             Err(VmError::NotRunning { .. }) => return self.last_word(),
@@ -319,7 +339,10 @@ fn never_answered(folder: &Folder, id: &VmId) -> VmError {
     let text = std::fs::read_to_string(folder.file("supervisor.log")).unwrap_or_default();
     let mut last: Vec<_> = text.lines().rev().take(5).collect();
     last.reverse();
-    VmError::NotRunning { id: id.to_string(), reason: Some(format!("its supervisor ended at once: {}", last.join(" / "))) }
+    VmError::NotRunning {
+        id: id.to_string(),
+        reason: Some(format!("its supervisor ended at once: {}", last.join(" / "))),
+    }
 }
 
 /// Asks a supervisor; [`VmError::NotRunning`] when nobody listens or it ended half-way.

@@ -44,7 +44,13 @@ impl Folder {
     pub(crate) fn lock(&self) -> Result<Option<File>, VmError> {
         let path = self.file("lock");
         let failed = || VmError::io(format!("lock {}", path.display()));
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed())?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed())?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -56,8 +62,13 @@ impl Folder {
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), VmError> {
         let partial = self.file(&format!("{name}.part"));
         let failed = || VmError::io(format!("write {}", self.file(name).display()));
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial).map_err(failed())?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&partial)
+            .map_err(failed())?;
         file.write_all(bytes).map_err(failed())?;
         fs::rename(&partial, self.file(name)).map_err(failed())
     }
@@ -72,7 +83,8 @@ impl Folder {
     }
 
     pub(crate) fn write_status(&self, status: &VmStatus) -> Result<(), VmError> {
-        let bytes = serde_json::to_vec_pretty(status).map_err(|e| VmError::io("write the status")(e.into()))?;
+        let bytes =
+            serde_json::to_vec_pretty(status).map_err(|e| VmError::io("write the status")(e.into()))?;
         self.write("status.json", &bytes)
     }
 
@@ -83,8 +95,17 @@ impl Folder {
     /// Removes what an earlier run left; the log goes too.
     pub(crate) fn clean(&self) {
         for name in [
-            "status.json", "control.sock", "qmp.sock", "guest.sock", "console.sock", "http.port", "supervisor.pid", "qemu.pid",
-            "log.jsonl", "log.1.jsonl", "supervisor.log",
+            "status.json",
+            "control.sock",
+            "qmp.sock",
+            "guest.sock",
+            "console.sock",
+            "http.port",
+            "supervisor.pid",
+            "qemu.pid",
+            "log.jsonl",
+            "log.1.jsonl",
+            "supervisor.log",
         ] {
             let _ = fs::remove_file(self.file(name));
         }
@@ -112,7 +133,9 @@ impl Folder {
         if process_start(pid).map(|s| s.to_string()).as_deref() != Some(start) {
             return false;
         }
-        let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
+        let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+            return false;
+        };
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_ok()
     }
 }

@@ -136,8 +136,14 @@ impl Log {
     /// The last lines of some sources as text, for an error.
     pub(crate) fn tail(&self, sources: &[LogSource], count: usize) -> String {
         let inner = self.lock();
-        let mut lines: Vec<_> =
-            inner.lines.iter().rev().filter(|l| sources.contains(&l.source)).take(count).map(|l| l.text.as_str()).collect();
+        let mut lines: Vec<_> = inner
+            .lines
+            .iter()
+            .rev()
+            .filter(|l| sources.contains(&l.source))
+            .take(count)
+            .map(|l| l.text.as_str())
+            .collect();
         lines.reverse();
         lines.join("\n")
     }
@@ -149,7 +155,8 @@ fn page<'a>(lines: impl Iterator<Item = &'a LogLine>, from: u64, limit: usize, e
         bytes += line.text.len();
         bytes <= MAX_PAGE_BYTES
     };
-    let lines: Vec<_> = lines.filter(|l| l.seq >= from).take(limit.min(MAX_PAGE)).take_while(fits).cloned().collect();
+    let lines: Vec<_> =
+        lines.filter(|l| l.seq >= from).take(limit.min(MAX_PAGE)).take_while(fits).cloned().collect();
     let next = lines.last().map_or(end.max(from), |l| l.seq + 1);
     LogPage { lines, next }
 }

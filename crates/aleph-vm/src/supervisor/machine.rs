@@ -88,7 +88,8 @@ async fn prepare(shared: &Shared) -> Result<Prepared, VmError> {
         Ok(store) => {
             let mut host = vec![hypervisor::boot_id(), kvm.to_string(), env!("CARGO_PKG_VERSION").to_owned()];
             host.push(qemu_identity(&settings.qemu));
-            Some(Slot::new(store, template::key(plan, &host, &files)))
+            let store = template::of_generation(store, &hypervisor::boot_id());
+            Some(Slot::new(&store, template::key(plan, &host, &files)))
         }
         Err(reason) => {
             shared.update(|status| status.template_note = Some(reason.to_string()));
@@ -105,13 +106,18 @@ fn qemu_identity(program: &Path) -> String {
     let found = if program.components().count() > 1 {
         Some(program.to_owned())
     } else {
-        std::env::var_os("PATH")
-            .and_then(|paths| std::env::split_paths(&paths).map(|dir| dir.join(program)).find(|path| path.is_file()))
+        std::env::var_os("PATH").and_then(|paths| {
+            std::env::split_paths(&paths).map(|dir| dir.join(program)).find(|path| path.is_file())
+        })
     };
     found.and_then(|path| template::identity(&path).ok()).map(|id| format!("{id:?}")).unwrap_or_default()
 }
 
-async fn start(shared: &Shared, prepared: &Prepared, stops: &mut mpsc::Receiver<StopRequest>) -> Result<Started, VmError> {
+async fn start(
+    shared: &Shared,
+    prepared: &Prepared,
+    stops: &mut mpsc::Receiver<StopRequest>,
+) -> Result<Started, VmError> {
     let Some(slot) = &prepared.slot else {
         return cold(shared, prepared, None, stops).await;
     };
@@ -124,14 +130,21 @@ async fn start(shared: &Shared, prepared: &Prepared, stops: &mut mpsc::Receiver<
             }
             started => Ok(started),
         },
-        Ok(Found::Make(making)) => match cold(shared, prepared, Some((slot, making)), stops).await? {
-            Started::NoClone(error) => {
-                note(shared, format!("the new template didn't work and was removed: {error}"));
-                slot.remove();
-                cold(shared, prepared, None, stops).await
+        Ok(Found::Make(making)) => {
+            if let Err(error) = making.reserve(u64::from(shared.plan.memory_mib) << 20) {
+                note(shared, format!("no room for a template: {error}"));
+                drop(making);
+                return cold(shared, prepared, None, stops).await;
             }
-            started => Ok(started),
-        },
+            match cold(shared, prepared, Some((slot, making)), stops).await? {
+                Started::NoClone(error) => {
+                    note(shared, format!("the new template didn't work and was removed: {error}"));
+                    slot.remove();
+                    cold(shared, prepared, None, stops).await
+                }
+                started => Ok(started),
+            }
+        }
         Ok(Found::Busy) => {
             note(shared, "another VM makes the template just now".to_owned());
             cold(shared, prepared, None, stops).await
@@ -152,7 +165,9 @@ fn note(shared: &Shared, text: String) {
 fn entropy() -> Result<String, VmError> {
     use std::io::Read;
     let mut bytes = [0; 64];
-    std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes)).map_err(VmError::io("read entropy"))?;
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut f| f.read_exact(&mut bytes))
+        .map_err(VmError::io("read entropy"))?;
     Ok(hex::encode(bytes))
 }
 
@@ -184,10 +199,15 @@ async fn cold(
     match live.step(shared, stops, boot).await? {
         Step::Message(FromGuest::Hello { version: VERSION }) => {}
         Step::Message(other) => {
-            return Err(VmError::GuestProtocol { reason: format!("{other:?} instead of hello, version {VERSION}") });
+            return Err(VmError::GuestProtocol {
+                reason: format!("{other:?} instead of hello, version {VERSION}"),
+            });
         }
         Step::Deadline => {
-            return Err(VmError::BootDeadline { seconds, console: shared.log.tail(&[LogSource::Console], TAIL) });
+            return Err(VmError::BootDeadline {
+                seconds,
+                console: shared.log.tail(&[LogSource::Console], TAIL),
+            });
         }
         // nothing of the user's runs yet: nobody to ask
         Step::Stop(_) => return Ok(Started::Stop(live, StopRequest { grace: None })),
@@ -232,8 +252,12 @@ async fn cold(
         Step::Message(FromGuest::Quiesced) => {}
         Step::Stop(stop) => return Ok(Started::Stop(live, stop)),
         Step::Message(FromGuest::AppEnded { code, signal }) => return Err(app_ended(shared, code, signal)),
-        Step::Message(other) => return Err(VmError::GuestProtocol { reason: format!("{other:?} instead of quiesced") }),
-        Step::Deadline => return Err(VmError::Deadline { what: "the guest's quiescence", seconds: RESUME.as_secs() }),
+        Step::Message(other) => {
+            return Err(VmError::GuestProtocol { reason: format!("{other:?} instead of quiesced") });
+        }
+        Step::Deadline => {
+            return Err(VmError::Deadline { what: "the guest's quiescence", seconds: RESUME.as_secs() });
+        }
     }
     let saved = match making.state() {
         Ok(state) => live.qemu.save(&state).await,
@@ -289,7 +313,11 @@ async fn clone(
 }
 
 /// Makes a clone itself: name, time, randomness.
-async fn resume(shared: &Shared, mut live: Live, stops: &mut mpsc::Receiver<StopRequest>) -> Result<Started, VmError> {
+async fn resume(
+    shared: &Shared,
+    mut live: Live,
+    stops: &mut mpsc::Receiver<StopRequest>,
+) -> Result<Started, VmError> {
     let resume = Resume { hostname: shared.plan.guest_hostname(), time_ms: now_ms(), entropy: entropy()? };
     live.say(&ToGuest::Resume(resume)).await?;
     match live.step(shared, stops, RESUME).await? {
@@ -297,7 +325,9 @@ async fn resume(shared: &Shared, mut live: Live, stops: &mut mpsc::Receiver<Stop
             serving(shared, &live);
             Ok(Started::Serving(live))
         }
-        Step::Message(other) => Err(VmError::GuestProtocol { reason: format!("{other:?} instead of resumed") }),
+        Step::Message(other) => {
+            Err(VmError::GuestProtocol { reason: format!("{other:?} instead of resumed") })
+        }
         Step::Deadline => Err(VmError::Deadline { what: "a clone's first word", seconds: RESUME.as_secs() }),
         Step::Stop(stop) => Ok(Started::Stop(live, stop)),
     }
@@ -308,7 +338,11 @@ fn serving(shared: &Shared, live: &Live) {
     shared.enter(Phase::Running);
 }
 
-async fn serve(shared: &Shared, live: &mut Live, stops: &mut mpsc::Receiver<StopRequest>) -> Result<StopRequest, VmError> {
+async fn serve(
+    shared: &Shared,
+    live: &mut Live,
+    stops: &mut mpsc::Receiver<StopRequest>,
+) -> Result<StopRequest, VmError> {
     loop {
         match live.step(shared, stops, Duration::from_secs(3600)).await? {
             Step::Message(FromGuest::AppEnded { code, signal }) => {

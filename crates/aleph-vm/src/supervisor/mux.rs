@@ -3,22 +3,33 @@
 //! A stream is one end of an in-memory pipe; two tasks carry its bytes. A guest that breaks the
 //! protocol, or sends more than it was given credit for, ends the channel with an error.
 
+mod pipe;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aleph_guest::protocol::{
-    Decoder, Frame, FromGuest, Kind, MAX_DATA, MAX_GUEST_STREAMS, MAX_HOST_STREAMS, ProtocolError, StreamTarget, ToGuest,
-    WINDOW, decode_json, encode_control,
+    Decoder, Frame, FromGuest, Kind, MAX_DATA, MAX_GUEST_STREAMS, MAX_HOST_STREAMS, ProtocolError,
+    StreamTarget, ToGuest, WINDOW, decode_json, encode_control,
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+pub(crate) use pipe::Pipe;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Frames that wait for the guest; senders wait beyond it.
 const OUT_QUEUE: usize = 64;
 /// Bytes in the pipe between a stream's user and its tasks.
 const PIPE: usize = 64 * 1024;
+/// How long the guest may take to end a stream whose user is gone, before it is reset.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// Resolves when the user of a stream is gone.
+type Dropped = Shared<oneshot::Receiver<()>>;
 
 /// What comes from the guest besides bytes of streams.
 #[derive(Debug)]
@@ -37,15 +48,14 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct GuestStream {
     id: u32,
-    pipe: Option<DuplexStream>,
+    pipe: Pipe,
     mux: Mux,
 }
 
 impl GuestStream {
     /// The bytes. Dropping it closes the connection.
-    pub(crate) fn into_pipe(mut self) -> DuplexStream {
-        // a stream is made with its pipe and gives it away once
-        self.pipe.take().unwrap_or_else(|| tokio::io::duplex(1).0)
+    pub(crate) fn into_pipe(self) -> Pipe {
+        self.pipe
     }
 
     /// Tells the guest that the connection is made.
@@ -117,7 +127,7 @@ impl Mux {
     }
 
     /// Opens a stream to `target`; `None` when there are too many or the channel is over.
-    pub(crate) async fn open(&self, target: &StreamTarget) -> Option<DuplexStream> {
+    pub(crate) async fn open(&self, target: &StreamTarget) -> Option<Pipe> {
         let payload = serde_json::to_vec(target).ok()?;
         let id = {
             let table = self.table();
@@ -138,9 +148,10 @@ impl Mux {
         Some(stream)
     }
 
-    /// Makes the two tasks of a stream and its user's end.
-    fn insert(&self, id: u32) -> DuplexStream {
+    /// Makes the tasks of a stream and its user's end.
+    fn insert(&self, id: u32) -> Pipe {
         let (ours, theirs) = tokio::io::duplex(PIPE);
+        let (pipe, dropped) = Pipe::new(ours);
         let (inbound, chunks) = mpsc::unbounded_channel();
         let credit = Arc::new(Semaphore::new(WINDOW as usize));
         let entry = Entry { inbound, window: WINDOW, credit: credit.clone(), guest_finished: false };
@@ -148,21 +159,47 @@ impl Mux {
         let (reader, writer) = tokio::io::split(theirs);
         let mux = self.clone();
         tokio::spawn(async move {
-            let (outward, inward) = tokio::join!(mux.pump_out(id, reader, credit), mux.pump_in(id, writer, chunks));
+            let dropped = dropped.shared();
+            let pumps = async {
+                tokio::join!(
+                    mux.pump_out(id, reader, credit, dropped.clone()),
+                    mux.pump_in(id, writer, chunks)
+                )
+            };
+            let in_order = tokio::select! {
+                in_order = pumps => in_order == (true, true),
+                () = mux.abandoned(id, dropped.clone()) => false,
+            };
             // what was reset or refused already is not in the table any more
             let known = mux.table().remove(&id).is_some();
-            if known && !(outward && inward) {
+            if known && !in_order {
                 mux.send(Kind::Reset, id, b"closed").await;
             }
         });
-        ours
+        pipe
     }
 
-    /// User to guest; true when the stream ended in order.
-    async fn pump_out(&self, id: u32, mut from: ReadHalf<DuplexStream>, credit: Arc<Semaphore>) -> bool {
+    /// Waits until the user of a stream is gone and the guest has had its time to end it.
+    async fn abandoned(&self, id: u32, dropped: Dropped) {
+        let _ = dropped.await;
+        tokio::time::sleep(LINGER).await;
+        if self.table().get(&id).is_some_and(|entry| entry.guest_finished) {
+            // only bytes towards the guest are left: they take as long as they take
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// User to guest; true when the stream ended in order. The end of a user that is gone is not told
+    /// as the end of its bytes: many servers stop listening for a reset after that.
+    async fn pump_out(
+        &self,
+        id: u32,
+        mut from: ReadHalf<DuplexStream>,
+        credit: Arc<Semaphore>,
+        dropped: Dropped,
+    ) -> bool {
         let mut bytes = vec![0; MAX_DATA];
-        loop {
-            let Ok(count @ 1..) = from.read(&mut bytes).await else { break };
+        while let Ok(count @ 1..) = from.read(&mut bytes).await {
             // count is at most MAX_DATA
             let Ok(permit) = credit.acquire_many(count as u32).await else { return false };
             permit.forget();
@@ -170,7 +207,7 @@ impl Mux {
                 return false;
             }
         }
-        self.send(Kind::Finish, id, &[]).await
+        dropped.now_or_never().is_none() && self.send(Kind::Finish, id, &[]).await
     }
 
     /// Guest to user; true when the stream ended in order.
@@ -228,7 +265,7 @@ impl Mux {
                 return Err(refused("there are too many"));
             }
             drop(table);
-            let pipe = Some(self.insert(id));
+            let pipe = self.insert(id);
             return Ok(Some((target, GuestStream { id, pipe, mux: self.clone() })));
         }
         let mut table = self.table();
@@ -240,7 +277,8 @@ impl Mux {
                 if entry.guest_finished {
                     return Err(ProtocolError::Unexpected(format!("bytes after the end of stream {id}")));
                 }
-                entry.window = entry.window.checked_sub(length).ok_or(ProtocolError::Window { stream: id })?;
+                entry.window =
+                    entry.window.checked_sub(length).ok_or(ProtocolError::Window { stream: id })?;
                 let _ = entry.inbound.send(Some(Bytes::copy_from_slice(frame.payload)));
             }
             Kind::Finish => {
@@ -295,7 +333,11 @@ async fn read_frames<C: AsyncRead>(mut channel: ReadHalf<C>, mux: Mux, events: m
     let _ = events.send(Event::Closed(result)).await;
 }
 
-async fn take_frames(decoder: &mut Decoder, mux: &Mux, events: &mpsc::Sender<Event>) -> Result<(), ProtocolError> {
+async fn take_frames(
+    decoder: &mut Decoder,
+    mux: &Mux,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), ProtocolError> {
     loop {
         let event = match decoder.next_frame()? {
             None => return Ok(()),

@@ -29,11 +29,15 @@ pub fn run(spec: &Path) -> Result<(), VmError> {
     let _ = rustix::process::setsid();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .try_init();
 
     let text = std::fs::read(spec).map_err(VmError::io(format!("read the plan {}", spec.display())))?;
-    let plan: VmPlan =
-        serde_json::from_slice(&text).map_err(|e| VmError::io(format!("read the plan {}", spec.display()))(e.into()))?;
+    let plan: VmPlan = serde_json::from_slice(&text)
+        .map_err(|e| VmError::io(format!("read the plan {}", spec.display()))(e.into()))?;
     plan.check()?;
     let dir = std::path::absolute(spec)
         .ok()
@@ -60,14 +64,17 @@ async fn supervise(plan: VmPlan, folder: Folder) -> Result<(), VmError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(VmError::io("watch signals"))?;
     let mut ignored = [SignalKind::hangup(), SignalKind::interrupt()]
         .map(|kind| signal(kind).map_err(VmError::io("watch signals")));
-    let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(VmError::io("listen for HTTP on loopback"))?;
+    let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .map_err(VmError::io("listen for HTTP on loopback"))?;
     let port = http.local_addr().map_err(VmError::io("listen for HTTP on loopback"))?.port();
     let (stop, stops) = mpsc::channel::<StopRequest>(8);
     let pid = std::process::id();
     let shared = Shared::new(plan, folder, port, stop.clone());
     let folder = &shared.folder;
     folder.write("http.port", format!("{port}\n").as_bytes())?;
-    folder.write("supervisor.pid", format!("{pid} {}\n", process_start(pid).unwrap_or_default()).as_bytes())?;
+    folder
+        .write("supervisor.pid", format!("{pid} {}\n", process_start(pid).unwrap_or_default()).as_bytes())?;
     shared.update(|_| {});
     let _ = std::fs::remove_file("control.sock");
     let listener = UnixListener::bind("control.sock").map_err(VmError::io("listen on control.sock"))?;

@@ -34,13 +34,8 @@ const HEAD: Duration = Duration::from_secs(30);
 /// Most bytes of the head of the application's answer.
 const MAX_HEAD: usize = 128 * 1024;
 /// Headers that belong to one connection and not to the request.
-const HOP_BY_HOP: [HeaderName; 5] = [
-    CONNECTION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    HeaderName::from_static("keep-alive"),
-];
+const HOP_BY_HOP: [HeaderName; 5] =
+    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, HeaderName::from_static("keep-alive")];
 
 /// Serves HTTP for ever.
 pub(crate) async fn serve(listener: TcpListener, shared: Shared) {
@@ -67,7 +62,8 @@ pub(crate) async fn serve(listener: TcpListener, shared: Shared) {
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
-                .half_close(true)
+                // a client that goes away cancels its request; the application sees the connection close
+                .half_close(false)
                 .serve_connection(TokioIo::new(socket), service)
                 .with_upgrades()
                 .await;
@@ -162,7 +158,8 @@ async fn forward(
         tokio::spawn(async move {
             let _held = (place, counted);
             if let (Ok(client), Ok(app)) = tokio::join!(client, app) {
-                let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(app)).await;
+                let _ =
+                    tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(app)).await;
             }
         });
         return Ok(response.map(|_| answer::empty()));
@@ -207,7 +204,10 @@ async fn exchange(guest: &Mux, request: Request<Incoming>) -> Result<Response<In
         if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
             failure(ErrorKind::BadGateway, format!("the application's answer is not HTTP: {error}"))
         } else {
-            failure(ErrorKind::BadGateway, format!("the application closed the connection without an answer ({error})"))
+            failure(
+                ErrorKind::BadGateway,
+                format!("the application closed the connection without an answer ({error})"),
+            )
         }
     })
 }

@@ -113,16 +113,20 @@ impl Shared {
         // the machine bounds each of its phases; this bounds their sum
         let patience = Duration::from_millis(2 * limits.boot_ms + limits.ready_ms + 30_000);
         let mut status = self.status.subscribe();
-        let settled = tokio::time::timeout(patience, status.wait_for(|s| s.phase == Phase::Running || is_ending(s.phase)));
+        let settled = tokio::time::timeout(
+            patience,
+            status.wait_for(|s| s.phase == Phase::Running || is_ending(s.phase)),
+        );
         let failure = match settled.await {
             Ok(Ok(status)) if status.phase == Phase::Running => None,
             Ok(Ok(status)) => Some(status.failure.clone().unwrap_or_else(|| Failure {
                 kind: ErrorKind::NotRunning,
                 message: "the VM is ending".to_owned(),
             })),
-            Ok(Err(_)) | Err(_) => {
-                Some(Failure { kind: ErrorKind::Timeout, message: "the VM did not become ready in time".to_owned() })
-            }
+            Ok(Err(_)) | Err(_) => Some(Failure {
+                kind: ErrorKind::Timeout,
+                message: "the VM did not become ready in time".to_owned(),
+            }),
         };
         if let Some(failure) = failure {
             return Err(failure);

@@ -84,8 +84,13 @@ async fn make_ext4(path: &Path, size_mib: u32, reserve: bool) -> Result<(), VmEr
     }
     let partial = path.with_extension("part");
     let outcome = async {
-        let file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial).map_err(failed())?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&partial)
+            .map_err(failed())?;
         let bytes = u64::from(size_mib) << 20;
         file.set_len(bytes).map_err(failed())?;
         if reserve {
@@ -101,7 +106,9 @@ async fn make_ext4(path: &Path, size_mib: u32, reserve: bool) -> Result<(), VmEr
             .output()
             .await
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => VmError::NoTool { program: "mkfs.ext4", package: "e2fsprogs" },
+                std::io::ErrorKind::NotFound => {
+                    VmError::NoTool { program: "mkfs.ext4", package: "e2fsprogs" }
+                }
                 _ => failed()(error),
             })?;
         if !output.status.success() {

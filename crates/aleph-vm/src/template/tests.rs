@@ -29,6 +29,11 @@ fn machines_that_write_have_no_template() {
     assert!(store(&plan).is_ok());
     plan.volumes.push(Volume { mount: "/b".into(), source: VolumeSource::Ephemeral { size_mib: 1 } });
     assert_eq!(store(&plan).unwrap_err(), NoTemplate::WritableVolume { mount: "/b".into() });
+    plan.volumes.clear();
+    plan.kind = VmKind::Executable { command: "x".into(), args: Vec::new() };
+    assert_eq!(store(&plan).unwrap_err(), NoTemplate::NotResumable);
+    plan.environment.insert(RESUMABLE.into(), "1".into());
+    assert!(store(&plan).is_ok());
     plan.templates = None;
     assert_eq!(store(&plan).unwrap_err(), NoTemplate::NoStore);
 }
@@ -46,7 +51,12 @@ fn the_key_follows_all_that_shapes_a_machine_and_nothing_else() {
     assert_eq!(base, changed(&|p| p.hostname = Some("x".into())));
     assert_ne!(base, changed(&|p| p.vcpus = 2));
     assert_ne!(base, changed(&|p| p.memory_mib = 256));
-    assert_ne!(base, changed(&|p| { p.environment.insert("A".into(), "B".into()); }));
+    assert_ne!(
+        base,
+        changed(&|p| {
+            p.environment.insert("A".into(), "B".into());
+        })
+    );
     assert_ne!(base, changed(&|p| p.kind = VmKind::Asgi { entrypoint: "main:other".into() }));
     assert_ne!(base, changed(&|p| p.network.internet = true));
     assert_ne!(base, key(&plan(), &["kvm".into()], &[]));
@@ -75,4 +85,23 @@ fn one_makes_others_wait_and_the_least_used_go_first() {
     assert!(matches!(old.find().unwrap(), Found::Make(_)));
     // what was not kept leaves nothing behind
     assert!(!store.dir.join("old.part").exists());
+}
+
+#[test]
+fn templates_of_an_earlier_start_of_the_host_and_half_made_ones_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = TemplateStore { dir: dir.path().to_owned(), max_bytes: 1 << 30 };
+    let old = of_generation(&store, "11111111-aaaa");
+    fs::create_dir_all(old.dir.join("key")).unwrap();
+    let new = of_generation(&store, "22222222-bbbb");
+    assert!(!old.dir.exists());
+    let slot = Slot::new(&new, "key".to_owned());
+    let Found::Make(making) = slot.find().unwrap() else { panic!("not ours to make") };
+    making.reserve(1 << 20).unwrap();
+    fs::create_dir(new.dir.join("left.part")).unwrap();
+    slot.make_room();
+    assert!(!new.dir.join("left.part").exists(), "nobody makes it");
+    assert!(making.ram().exists(), "somebody makes it");
+    drop(making);
+    assert!(!new.dir.join("key.part").exists());
 }

@@ -2,7 +2,7 @@
 
 use aleph_vm::{LogSource, Phase, StartMode, Volume, VolumeSource};
 
-use crate::host::{get, host, log_text, send, stop};
+use crate::host::{get, host, log_text, send, stop, wait_for_log};
 
 const APP: &str = r#"
 import asyncio, os, sys, socket
@@ -39,6 +39,10 @@ async def app(scope, receive, send):
         await answer(201, body)
     elif path == "/big":
         await answer(200, *[bytes([n % 256]) * 65536 for n in range(32)])
+    elif path == "/wait":
+        print("waiting", flush=True)
+        assert (await receive())["type"] == "http.disconnect"
+        print("the client went away", flush=True)
     elif path == "/raise":
         print("about to raise", file=sys.stderr, flush=True)
         raise RuntimeError("on purpose")
@@ -75,7 +79,10 @@ async fn a_python_application_boots_answers_and_ends() {
     assert_eq!(get(vm.http_addr(), "/nowhere").await.status, 404);
 
     let body = vec![b'z'; 300_000];
-    let mut request = format!("POST /echo HTTP/1.1\r\nHost: vm\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let mut request = format!(
+        "POST /echo HTTP/1.1\r\nHost: vm\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     let mut bytes = std::mem::take(&mut request).into_bytes();
     bytes.extend_from_slice(&body);
     let echo = send(vm.http_addr(), bytes).await;
@@ -91,6 +98,13 @@ async fn a_python_application_boots_answers_and_ends() {
     assert!(log.contains("RuntimeError: on purpose"), "{log}");
     let page = vm.logs(0, 1, None).await.unwrap();
     assert_eq!((page.lines.len(), page.lines[0].source == LogSource::Supervisor), (1, false));
+
+    // a client that goes away cancels its request
+    let mut socket = std::net::TcpStream::connect(vm.http_addr()).unwrap();
+    std::io::Write::write_all(&mut socket, b"GET /wait HTTP/1.1\r\nHost: vm\r\n\r\n").unwrap();
+    wait_for_log(&vm, "Stdout: waiting").await;
+    drop(socket);
+    wait_for_log(&vm, "the client went away").await;
 
     let note = b"POST /note HTTP/1.1\r\nHost: vm\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
     assert_eq!(send(vm.http_addr(), note.to_vec()).await.text(), "abc");

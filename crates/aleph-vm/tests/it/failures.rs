@@ -46,7 +46,12 @@ while True:
         ("/silence", 504, "timeout"),
     ] {
         let answer = get(vm.http_addr(), path).await;
-        assert_eq!((answer.status, answer.header("x-aleph-vm-error")), (status, Some(kind)), "{path}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.header("x-aleph-vm-error")),
+            (status, Some(kind)),
+            "{path}: {}",
+            answer.text()
+        );
     }
     assert!(get(vm.http_addr(), "/cut").await.body.len() < 100);
     // none of it hurt the others
@@ -76,7 +81,10 @@ async fn applications_that_never_listen_or_end_at_once_fail_with_their_log() {
     let (waiting, outcome) = tokio::join!(get(vm.http_addr(), "/"), vm.wait_ready());
     let error = outcome.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::GuestFailed);
-    assert!(error.to_string().contains("does not listen") && error.to_string().contains("I will not listen"), "{error}");
+    assert!(
+        error.to_string().contains("does not listen") && error.to_string().contains("I will not listen"),
+        "{error}"
+    );
     assert_eq!((waiting.status, waiting.header("x-aleph-vm-error")), (502, Some("guest_failed")));
 
     let vm = host.spawn(&host.asgi("typo", "def app(:\n")).await;
@@ -107,7 +115,10 @@ async fn a_host_without_what_is_needed_says_what_to_do() {
     assert!(error.to_string().contains("it is not a squashfs image"), "{error}");
     plan.runtime = "/nowhere/runtime".into();
     let error = host.spawn(&plan).await.wait_ready().await.unwrap_err();
-    assert!(error.to_string().contains("/nowhere/runtime") && error.kind() == ErrorKind::Unavailable, "{error}");
+    assert!(
+        error.to_string().contains("/nowhere/runtime") && error.kind() == ErrorKind::Unavailable,
+        "{error}"
+    );
 
     plan.vcpus = 0;
     let error = Supervisor::spawn(&plan, &host.vms(), &command()).await.unwrap_err();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aleph_vm::{
-    Acceleration, BootImages, Code, CodeEncoding, HypervisorSettings, Limits, NetworkPolicy, RuntimeManifest, StopMode,
-    Supervisor, SupervisorCommand, TemplateStore, VmId, VmKind, VmPlan,
+    Acceleration, BootImages, Code, CodeEncoding, HypervisorSettings, Limits, NetworkPolicy, RuntimeManifest,
+    StopMode, Supervisor, SupervisorCommand, TemplateStore, VmId, VmKind, VmPlan,
 };
 
 /// A place for VMs that ends them when a test is over, however it is over.
@@ -49,7 +49,10 @@ impl Host {
     fn plan(&self, id: &str, runtime: &str, code: PathBuf, kind: VmKind) -> VmPlan {
         VmPlan {
             id: VmId::new(id).unwrap(),
-            boot: BootImages { kernel: self.images.kernel.path.clone(), initramfs: self.images.initramfs.path.clone() },
+            boot: BootImages {
+                kernel: self.images.kernel.path.clone(),
+                initramfs: self.images.initramfs.path.clone(),
+            },
             runtime: self.images.runtimes[runtime].path.clone(),
             code: Code { path: code, encoding: CodeEncoding::Plain },
             kind,
@@ -62,7 +65,10 @@ impl Host {
             network: NetworkPolicy::default(),
             // generous: the machine may be busy with other tests
             limits: Limits { boot_ms: 180_000, ready_ms: 120_000, request_ms: 60_000, ..Limits::default() },
-            hypervisor: HypervisorSettings { acceleration: Acceleration::Tcg, ..HypervisorSettings::default() },
+            hypervisor: HypervisorSettings {
+                acceleration: Acceleration::Tcg,
+                ..HypervisorSettings::default()
+            },
             templates: None,
         }
     }
@@ -76,7 +82,12 @@ impl Host {
     /// A plan for a script.
     pub(crate) fn script(&self, id: &str, runtime: &str, source: &str) -> VmPlan {
         let code = self.file(&format!("{id}.sh"), source);
-        self.plan(id, runtime, code, VmKind::Executable { command: "run".to_owned(), args: vec!["hello".to_owned()] })
+        self.plan(
+            id,
+            runtime,
+            code,
+            VmKind::Executable { command: "run".to_owned(), args: vec!["hello".to_owned()] },
+        )
     }
 
     pub(crate) fn templates(&self) -> TemplateStore {
@@ -122,6 +133,18 @@ impl Drop for Host {
 pub(crate) async fn log_text(vm: &Supervisor) -> String {
     let page = vm.logs(0, 1000, None).await.unwrap();
     page.lines.iter().map(|line| format!("{:?}: {}\n", line.source, line.text)).collect()
+}
+
+/// Waits until the log says `text`.
+pub(crate) async fn wait_for_log(vm: &Supervisor, text: &str) {
+    let mut next = 0;
+    for _ in 0..60 {
+        if log_text(vm).await.contains(text) {
+            return;
+        }
+        next = vm.logs(next, 1000, Some(Duration::from_secs(1))).await.unwrap().next;
+    }
+    panic!("no {text:?} in the log:\n{}", log_text(vm).await);
 }
 
 pub(crate) async fn stop(vm: &Supervisor) -> aleph_vm::VmStatus {

@@ -64,7 +64,8 @@ fn listener() -> (u16, Arc<AtomicU32>) {
             counter.fetch_add(1, Ordering::SeqCst);
             let mut bytes = [0; 2048];
             let _ = socket.read(&mut bytes);
-            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret");
+            let _ =
+                socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret");
         }
     });
     (port, seen)
@@ -90,7 +91,9 @@ async fn a_guest_reaches_its_api_and_nothing_else_of_the_host() {
         assert!(text.starts_with("failed"), "{address}: {text}");
     }
     // the proxy refuses all that isn't public, whatever it is called
-    for name in ["127.0.0.1", "localhost", "10.0.2.2", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254"] {
+    for name in
+        ["127.0.0.1", "localhost", "10.0.2.2", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254"]
+    {
         let text = ask(format!("/tunnel?host={name}&port={private}")).await;
         assert!(text.contains("502"), "{name}: {text}");
     }
@@ -110,5 +113,19 @@ async fn without_a_network_policy_there_is_no_way_out() {
         assert!(text.starts_with("failed"), "{port}: {text}");
     }
     assert_eq!(seen.load(Ordering::SeqCst), 0);
+
+    // QEMU itself: no privileges to regain, system calls filtered; as root also another user and
+    // a network of its own
+    let qemu = vm.status().await.unwrap().hypervisor_pid.unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{qemu}/status")).unwrap();
+    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1".to_owned(), "2".to_owned()));
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(field("Uid:"), "65534\t65534\t65534\t65534");
+        assert_eq!(field("Gid:"), "65534\t65534\t65534\t65534");
+        assert_eq!(field("CapEff:"), "0000000000000000");
+        let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+        assert_ne!(network(&qemu.to_string()), network("self"));
+    }
     stop(&vm).await;
 }

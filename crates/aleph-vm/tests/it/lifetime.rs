@@ -36,7 +36,8 @@ fn a_vm_outlives_its_agent_and_is_adopted() {
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let port: u16 = std::fs::read_to_string(host.vms().join("survivor/http.port")).unwrap().trim().parse().unwrap();
+        let port: u16 =
+            std::fs::read_to_string(host.vms().join("survivor/http.port")).unwrap().trim().parse().unwrap();
         let before = get(([127, 0, 0, 1], port).into(), "/id").await;
         assert_eq!(before.status, 200);
         let adopted = Supervisor::adopt_all(&host.vms()).await.unwrap();

@@ -33,7 +33,13 @@ async fn clones_start_where_the_application_listened_and_differ() {
     second_plan.id = aleph_vm::VmId::new("second").unwrap();
     let second = host.start(&second_plan).await;
     let status = second.status().await.unwrap();
-    assert_eq!(status.mode, Some(StartMode::Template), "{:?} {}", status.template_note, log_text(&second).await);
+    assert_eq!(
+        status.mode,
+        Some(StartMode::Template),
+        "{:?} {}",
+        status.template_note,
+        log_text(&second).await
+    );
 
     let split = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let one = split(get(first.http_addr(), "/").await.text());
@@ -58,12 +64,17 @@ async fn a_template_that_does_not_work_is_replaced_by_a_cold_start() {
     let Some(host) = host() else { return };
     let mut plan = host.script("broken", "executable", "#!/bin/sh\nexec httpd -f -p 127.0.0.1:$PORT -h /\n");
     plan.templates = Some(host.templates());
+    plan.environment.insert("ALEPH_RESUMABLE".into(), "1".into());
     stop(&host.start(&plan).await).await;
-    for entry in std::fs::read_dir(host.templates().dir).unwrap().flatten() {
+    let generation = std::fs::read_dir(host.templates().dir).unwrap().next().unwrap().unwrap().path();
+    let mut broken = 0;
+    for entry in std::fs::read_dir(generation).unwrap().flatten() {
         if entry.path().is_dir() {
             std::fs::write(entry.path().join("state"), b"not a saved machine").unwrap();
+            broken += 1;
         }
     }
+    assert_eq!(broken, 1);
     let vm = host.start(&plan).await;
     let status = vm.status().await.unwrap();
     assert_eq!(status.mode, Some(StartMode::Cold));

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use aleph_guest::protocol::{Kind, MAX_DATA, StreamTarget, WINDOW};
 use rustix::event::PollFlags;
@@ -179,8 +180,12 @@ impl Stream {
                 self.refuse("400 Bad Request", "this proxy takes CONNECT host:port and GET http://host/path");
                 return;
             }
-            Wish::Tunnel { host, port, rest } => (StreamTarget::Internet { host, port }, rest, Answer::Tunnel),
-            Wish::Forward { host, port, head } => (StreamTarget::Internet { host, port }, head, Answer::ErrorOnly),
+            Wish::Tunnel { host, port, rest } => {
+                (StreamTarget::Internet { host, port }, rest, Answer::Tunnel)
+            }
+            Wish::Forward { host, port, head } => {
+                (StreamTarget::Internet { host, port }, head, Answer::ErrorOnly)
+            }
         };
         self.head = None;
         self.answer = answer;
@@ -211,7 +216,7 @@ impl Stream {
     }
 
     /// Takes a frame of the host.
-    pub(crate) fn from_host(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
+    pub(crate) fn take(&mut self, kind: Kind, payload: &[u8]) -> io::Result<()> {
         match kind {
             Kind::Data => {
                 if self.to_socket.len() + payload.len() > WINDOW as usize || self.host_finished {
@@ -226,6 +231,8 @@ impl Stream {
             Kind::Reset if self.host_finished && self.socket_eof => {}
             Kind::Reset => {
                 if self.answer == Answer::None {
+                    // a close would look like the end of what the client sends; this is its end
+                    let _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
                     self.over = true;
                 } else {
                     self.answer = Answer::None;
@@ -234,7 +241,11 @@ impl Stream {
             }
             Kind::Credit => {
                 let amount = payload.try_into().map(u32::from_le_bytes).map_err(broken)?;
-                self.credit = self.credit.checked_add(amount).filter(|&c| c <= WINDOW).ok_or_else(|| broken("credit"))?;
+                self.credit = self
+                    .credit
+                    .checked_add(amount)
+                    .filter(|&c| c <= WINDOW)
+                    .ok_or_else(|| broken("credit"))?;
                 // the first credit, of nothing, says that the connection is made
                 if std::mem::replace(&mut self.answer, Answer::None) == Answer::Tunnel {
                     self.to_socket.extend(b"HTTP/1.1 200 Connection established\r\n\r\n");
@@ -257,7 +268,11 @@ impl Stream {
                     self.to_socket.drain(..count);
                     self.handed_on = self.handed_on.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                 }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+                {
+                    break;
+                }
                 Err(error) => {
                     self.fail(id, channel, &error.to_string());
                     return;

@@ -81,7 +81,7 @@ fn corrupt_archives_are_errors() {
     assert!(unpack_bytes(b"").is_err());
     assert!(unpack_bytes(b"not a zip at all, but long enough to look").is_err());
     assert!(unpack_bytes(&good[..good.len() - 30]).is_err());
-    let mut flipped = good.clone();
+    let mut flipped = good;
     flipped[32] ^= 1;
     assert!(unpack_bytes(&flipped).is_err());
 }

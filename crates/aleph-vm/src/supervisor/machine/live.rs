@@ -58,7 +58,8 @@ impl Live {
         if let Some(console) = qemu.console.take() {
             tokio::spawn(copy_console(console, shared.log.clone()));
         }
-        let guest = qemu.guest.take().ok_or(VmError::Qmp { command: "start".into(), reason: "no channel".into() })?;
+        let guest =
+            qemu.guest.take().ok_or(VmError::Qmp { command: "start".into(), reason: "no channel".into() })?;
         let (mux, events) = Mux::start(guest);
         let plan = &shared.plan;
         let egress = Egress::new(plan.network.clone(), plan.limits.guest_connections);

@@ -64,6 +64,20 @@ async fn a_sender_stops_at_the_window_and_goes_on_with_credit() {
     writer.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_stream_whose_user_is_gone_is_reset() {
+    let (host, mut guest) = tokio::io::duplex(1 << 16);
+    let (mux, _events) = Mux::start(host);
+    drop(mux.open(&StreamTarget::App).await.unwrap());
+    let mut decoder = Decoder::new();
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        kinds.push(read_frame(&mut guest, &mut decoder).await.0);
+    }
+    assert_eq!(kinds, [Kind::Open, Kind::Reset]);
+    assert!(mux.table().is_empty());
+}
+
 async fn closes_with(bytes: Vec<u8>) -> ProtocolError {
     let (host, mut guest) = tokio::io::duplex(1 << 20);
     let (mux, mut events) = Mux::start(host);

@@ -74,7 +74,9 @@ impl hyper::body::Body for Bounded {
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => match self.silence.as_mut().poll(context) {
-                Poll::Ready(()) => Poll::Ready(Some(Err("the application stopped in the middle of its answer".into()))),
+                Poll::Ready(()) => {
+                    Poll::Ready(Some(Err("the application stopped in the middle of its answer".into())))
+                }
                 Poll::Pending => Poll::Pending,
             },
         }
