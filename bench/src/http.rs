@@ -65,7 +65,9 @@ pub(crate) async fn run(count: usize, clients: usize, sync: bool) -> Result<()> 
     let folder = tempfile::tempdir()?;
     let node = Served::start(folder.path(), false)?;
 
-    let floor = load(&node.address, clients, FLOOR_REQUESTS, |_| (Method::GET, "/api/v0/version", Bytes::new()), 200).await?;
+    let floor =
+        load(&node.address, clients, FLOOR_REQUESTS, |_| (Method::GET, "/api/v0/version", Bytes::new()), 200)
+            .await?;
     let bodies = Arc::new(bodies);
     let expected = if sync { 200 } else { 202 };
     let cpu_before = machine::cpu_seconds(node.pid());
@@ -83,8 +85,13 @@ pub(crate) async fn run(count: usize, clients: usize, sync: bool) -> Result<()> 
     ensure!(stored as usize >= count, "the node stored {stored} of {count} messages");
 
     let per_second = count as f64 / run.wall.as_secs_f64();
-    println!("processed {count} messages over HTTP, {clients} clients, sync {sync}, durable before each answer");
-    println!("wall      {:.2} s, {per_second:.0} messages/s, the client on the same cores", run.wall.as_secs_f64());
+    println!(
+        "processed {count} messages over HTTP, {clients} clients, sync {sync}, durable before each answer"
+    );
+    println!(
+        "wall      {:.2} s, {per_second:.0} messages/s, the client on the same cores",
+        run.wall.as_secs_f64()
+    );
     println!("latency   p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", run.at(0.5), run.at(0.99), run.at(1.0));
     println!("cpu       {:.0} µs of the node a message", cpu / count as f64 * 1e6);
     println!(
@@ -92,7 +99,10 @@ pub(crate) async fn run(count: usize, clients: usize, sync: bool) -> Result<()> 
         FLOOR_REQUESTS as f64 / floor.wall.as_secs_f64(),
         per_second / (FLOOR_REQUESTS as f64 / floor.wall.as_secs_f64())
     );
-    println!("ratio     {:.0} × the reference ({REFERENCE_PER_SECOND}/s on two cores)", per_second / REFERENCE_PER_SECOND);
+    println!(
+        "ratio     {:.0} × the reference ({REFERENCE_PER_SECOND}/s on two cores)",
+        per_second / REFERENCE_PER_SECOND
+    );
     println!("ratio     {:.1} × heph ({HEPH_PER_SECOND}/s on two cores)", per_second / HEPH_PER_SECOND);
     println!("memory    {:.0} MiB resident after {stored} messages", machine::resident_mib(node.pid()));
     Ok(())

@@ -2,12 +2,17 @@
 
 use std::fs;
 
+/// Clock ticks of `/proc/<pid>/stat` a second: fixed by Linux's interface to programs.
+const USER_HZ: f64 = 100.0;
+
 /// One line: processor, cores, memory, kernel.
 pub(crate) fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()))
+        .find_map(|line| {
+            line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned())
+        })
         .unwrap_or_else(|| "unknown processor".to_owned());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -29,7 +34,7 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / rustix::param::clock_ticks_per_second() as f64
+    (ticks(11) + ticks(12)) / USER_HZ
 }
 
 /// Resident memory of a process, MiB.

@@ -30,7 +30,7 @@ enum Scenario {
         #[arg(long, default_value_t = 60_000)]
         messages: usize,
         /// Submissions that wait for their commit at once
-        #[arg(long, default_value_t = 2048)]
+        #[arg(long, default_value_t = 8192)]
         inside: usize,
         /// Where the database is made; a temporary folder if absent
         #[arg(long)]

@@ -100,7 +100,10 @@ pub(crate) async fn idle(p2p: bool) -> Result<()> {
     println!("start     {:.3} s to the first connection (median of 5), gossip {}", starts[2], on(p2p));
     println!("memory    {memory:.1} MiB resident when idle");
     println!("cpu       {cpu:.1} % of a core when idle");
-    println!("ratio     memory: the reference has 1946 MiB idle (measured, 40 processes): {:.0} × less", 1946.0 / memory);
+    println!(
+        "ratio     memory: the reference has 1946 MiB idle (measured, 40 processes): {:.0} × less",
+        1946.0 / memory
+    );
     println!("ratio     start: the reference takes 24 to 36 s: {:.0} × less", 24.0 / starts[2]);
     Ok(())
 }

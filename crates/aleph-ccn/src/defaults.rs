@@ -7,8 +7,7 @@ use std::time::Duration;
 pub(crate) const DATA_DIR: &str = "alephd-data";
 
 /// The port that other nodes derive from the multiaddress of the node list (`spec: p2p.md §1`).
-pub(crate) const HTTP_LISTEN: SocketAddr =
-    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 4024));
+pub(crate) const HTTP_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 4024));
 
 /// The reference's port; IPv4 as there (`spec: p2p.md §2`).
 pub(crate) const P2P_LISTEN: &str = "/ip4/0.0.0.0/tcp/4025";

@@ -39,7 +39,9 @@ pub enum NodeError {
         source: std::io::Error,
     },
     /// Another process uses the data folder.
-    #[error("the data folder {path} is in use by another alephd; stop it, or choose another 'storage.data_dir'")]
+    #[error(
+        "the data folder {path} is in use by another alephd; stop it, or choose another 'storage.data_dir'"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -166,9 +168,8 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let listener = TcpListener::bind(config.http.listen)
         .await
         .map_err(|source| NodeError::Listen { address: config.http.listen, source })?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| NodeError::Listen { address: config.http.listen, source })?;
+    let address =
+        listener.local_addr().map_err(|source| NodeError::Listen { address: config.http.listen, source })?;
 
     let (store, writer) = Store::open(&config.storage.database())?;
     let blobs = BlobStore::open(config.storage.blobs())?;
@@ -193,14 +194,8 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         patience: config.pipeline.patience(),
         verify_threads: config.pipeline.verify_threads,
     };
-    let (pipeline, threads) = Pipeline::start(
-        options,
-        store.clone(),
-        writer,
-        blobs.clone(),
-        Arc::clone(&metrics),
-        after_commit,
-    )?;
+    let (pipeline, threads) =
+        Pipeline::start(options, store.clone(), writer, blobs.clone(), Arc::clone(&metrics), after_commit)?;
     let (network, events) = match start_network(&config, address).await? {
         Some((network, events)) => (Some(network), Some(events)),
         None => (None, None),
@@ -231,19 +226,13 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let nudge = Arc::new(Notify::new());
     let tasks = TaskTracker::new();
     if let Some(network) = &network {
-        let follow =
-            follow_node_list(network.clone(), placement.clone(), pipeline.clone(), stopping.clone());
+        let follow = follow_node_list(network.clone(), placement.clone(), pipeline.clone(), stopping.clone());
         tasks.spawn(follow);
     }
     tasks.spawn(outlet::run(to_do, network, resolver, Arc::clone(&metrics)));
     if let Some(events) = events {
-        let gossip = gossip::run(
-            events,
-            pipeline.clone(),
-            Arc::clone(&metrics),
-            Arc::clone(&nudge),
-            stopping.clone(),
-        );
+        let gossip =
+            gossip::run(events, pipeline.clone(), Arc::clone(&metrics), Arc::clone(&nudge), stopping.clone());
         tasks.spawn(gossip);
     }
     for parsed in genesis {
@@ -351,9 +340,11 @@ async fn start_network(
         .map(str::parse)
         .transpose()
         .map_err(|error| wrong("announce")(Box::new(error)))?;
-    let http_url = config.http.public_url.clone().or_else(|| {
-        (!http.ip().is_unspecified()).then(|| format!("http://{http}"))
-    });
+    let http_url = config
+        .http
+        .public_url
+        .clone()
+        .or_else(|| (!http.ip().is_unspecified()).then(|| format!("http://{http}")));
     let network = aleph_p2p::NetworkConfig {
         listen: vec![listen],
         peers,

@@ -58,10 +58,9 @@ pub(crate) async fn follow_node_list(
     loop {
         match placement.node_list().await {
             Ok(Some(nodes)) => {
-                let peers = nodes
-                    .core
-                    .iter()
-                    .filter_map(|node| node.multiaddress.as_deref()?.parse::<ConfiguredPeer>().ok()?.peer_id());
+                let peers = nodes.core.iter().filter_map(|node| {
+                    node.multiaddress.as_deref()?.parse::<ConfiguredPeer>().ok()?.peer_id()
+                });
                 network.set_allowed_peers(peers);
             }
             Ok(None) => {}

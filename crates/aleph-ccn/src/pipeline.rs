@@ -42,17 +42,18 @@ const INSIDE: usize = 8192;
 /// Messages of one verify batch: enough to fill the pool, small enough to keep latency low.
 const VERIFY_BATCH: usize = 256;
 
-/// Verified batches that wait for the writer.
-const WRITE_QUEUE: usize = 4;
+/// Verified batches that wait for the writer: together as much as a transaction takes.
+const WRITE_QUEUE: usize = 16;
 
-/// Messages of one transaction.
-const WRITE_BATCH: usize = 2048;
+/// Messages of one transaction. Indexes by sender touch a page a sender: the more messages a transaction
+/// has, the more of them share a page that is written once (`docs/adr/0001-one-writer-and-group-commit.md`).
+const WRITE_BATCH: usize = 4096;
 
 /// Messages and fetches that wait for the outlet. Gossip beyond that is left to catching up.
 pub(crate) const OUTLET: usize = 16_384;
 
 /// Processed messages that a slow subscriber may lag behind before it loses some.
-const FEED: usize = 4096;
+const FEED: usize = 16_384;
 
 /// Largest content that is fetched for a message that is not inline.
 pub(crate) const MAX_CONTENT: u64 = 16 * 1024 * 1024;

@@ -172,8 +172,7 @@ fn identity(
     let path = data_dir.join(key_file);
     let text = std::fs::read_to_string(&path)
         .map_err(|source| PlacementError::KeyFile { path: path.clone(), source })?;
-    let key =
-        EvmKey::from_hex(text.trim()).map_err(|source| PlacementError::Key { path, source })?;
+    let key = EvmKey::from_hex(text.trim()).map_err(|source| PlacementError::Key { path, source })?;
     Ok(Some(Identity { node_hash: ItemHash::parse(node_hash)?, key }))
 }
 
@@ -226,7 +225,8 @@ impl Inner {
 
         let mut allocations = self.stored_allocations().await?;
         let programs = self.store.programs().await?;
-        for gone in allocations.keys().filter(|known| !programs.contains(known)).cloned().collect::<Vec<_>>() {
+        for gone in allocations.keys().filter(|known| !programs.contains(known)).cloned().collect::<Vec<_>>()
+        {
             let program = gone.clone();
             self.pipeline.write(move |transaction| transaction.remove_allocation(&program)).await?;
             tracing::info!(program = %gone, "program forgotten: allocation ended");

@@ -12,9 +12,14 @@ use crate::{StoreError, Writer, migrations};
 /// Queries that may run at once; each holds a connection with its own page cache.
 const READERS: usize = 4;
 
-/// Page cache of the writer and of one reader, in KiB.
-const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// Most page cache of the writer and of one reader, in KiB; taken as it is needed. The writer's holds the
+/// upper levels of every index of some millions of messages and the pages of a large transaction.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
 const READER_CACHE_KIB: i64 = 2 * 1024;
+
+/// Pages of the log before it is folded into the database: 64 MiB, so that pages which many transactions
+/// change are folded in once.
+const CHECKPOINT_PAGES: i64 = 16_384;
 
 /// The node's database: cheap to clone, safe to share.
 #[derive(Clone)]
@@ -47,7 +52,7 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "foreign_keys", "OFF")?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.set_prepared_statement_cache_capacity(256);

@@ -123,10 +123,11 @@ impl CatchUp {
         loop {
             let mut position = positions.get(url).cloned().unwrap_or_default();
             let page: LogPage = self
-                .request(self.client.get(format!("{url}/api/v1/sync/log")).query(&[
-                    ("after", position.seq.to_string()),
-                    ("limit", LOG_PAGE.to_string()),
-                ]))
+                .request(
+                    self.client
+                        .get(format!("{url}/api/v1/sync/log"))
+                        .query(&[("after", position.seq.to_string()), ("limit", LOG_PAGE.to_string())]),
+                )
                 .await?;
             if page.database != position.database {
                 // Another database than last time: read it from its start.
@@ -157,9 +158,8 @@ impl CatchUp {
 
     async fn fetch(&self, url: &str, hashes: &[aleph_types::ItemHash]) -> Result<(), CatchUpError> {
         let request = MessagesRequest { hashes: hashes.to_vec() };
-        let answer: MessagesAnswer = self
-            .request(self.client.post(format!("{url}/api/v1/sync/messages")).json(&request))
-            .await?;
+        let answer: MessagesAnswer =
+            self.request(self.client.post(format!("{url}/api/v1/sync/messages")).json(&request)).await?;
         let mut fates = Vec::with_capacity(answer.messages.len());
         for value in answer.messages {
             match ParsedMessage::from_value(&value) {

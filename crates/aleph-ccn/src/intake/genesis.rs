@@ -9,7 +9,9 @@
 
 use std::path::{Path, PathBuf};
 
-use aleph_types::{Address, Chain, Channel, ItemHash, ItemType, Message, MessageType, ParsedMessage, Timestamp};
+use aleph_types::{
+    Address, Chain, Channel, ItemHash, ItemType, Message, MessageType, ParsedMessage, Timestamp,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -107,10 +109,9 @@ pub(crate) fn load(path: &Path, network: &NetworkConfig) -> Result<Vec<ParsedMes
     if !network.private {
         return Err(GenesisError::NotPrivate);
     }
-    let bytes =
-        std::fs::read(path).map_err(|source| GenesisError::Read { path: path.into(), source })?;
-    let genesis: Genesis = serde_json::from_slice(&bytes)
-        .map_err(|source| GenesisError::Form { path: path.into(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| GenesisError::Read { path: path.into(), source })?;
+    let genesis: Genesis =
+        serde_json::from_slice(&bytes).map_err(|source| GenesisError::Form { path: path.into(), source })?;
     let mut entries = genesis.messages;
     entries.extend(balance_posts(&genesis.balances, network)?);
     entries.extend(credit_post(&genesis.credits, network)?);

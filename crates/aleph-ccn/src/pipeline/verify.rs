@@ -145,8 +145,7 @@ impl Verifier {
                     Ok(None) => None,
                     Ok(Some(bytes)) => {
                         let size = bytes.len() as u64;
-                        let (content, document) =
-                            Content::parse_fetched(message, &bytes).map_err(invalid)?;
+                        let (content, document) = Content::parse_fetched(message, &bytes).map_err(invalid)?;
                         Some(Fetched { content, document: document.to_string().into(), size })
                     }
                     Err(aleph_blobs::BlobError::TooLarge { .. }) => {

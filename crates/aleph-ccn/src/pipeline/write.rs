@@ -298,8 +298,7 @@ impl Step<'_> {
             size,
             ready.file,
         );
-        let decision =
-            aleph_rules::decide(&candidate, &self.options.network, &mut self.transaction.facts())?;
+        let decision = aleph_rules::decide(&candidate, &self.options.network, &mut self.transaction.facts())?;
         match decision {
             Decision::Process(effects) => self.process(ready, size, &effects, envelope),
             Decision::Reject(rejection) => {

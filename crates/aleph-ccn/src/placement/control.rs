@@ -76,8 +76,7 @@ impl Inner {
     async fn usage(&self, url: &str) -> Result<Option<Usage>, String> {
         let url = format!("{}/about/usage/system", url.trim_end_matches('/'));
         let exchange = async {
-            let mut response =
-                self.client.get(&url).send().await.map_err(|error| error_chain(&error))?;
+            let mut response = self.client.get(&url).send().await.map_err(|error| error_chain(&error))?;
             if !response.status().is_success() {
                 return Err(format!("status {}", response.status().as_u16()));
             }

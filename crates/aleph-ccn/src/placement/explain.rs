@@ -69,11 +69,8 @@ impl Inner {
             tracing::debug!(%program, node = %first.hash, "the responsible node did not explain the placement");
         }
 
-        let held = self
-            .store
-            .allocation(program)
-            .await?
-            .and_then(|document| serde_json::from_str(&document).ok());
+        let held =
+            self.store.allocation(program).await?.and_then(|document| serde_json::from_str(&document).ok());
         let linked: Vec<_> = nodes.linked_to(&first.hash).collect();
         let facts = self.facts(&linked, held.as_ref());
         let placement = choose_compute(program, &needs, &facts);
