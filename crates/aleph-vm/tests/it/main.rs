@@ -10,3 +10,4 @@ mod host;
 mod isolation;
 mod lifetime;
 mod templates;
+mod volumes;
