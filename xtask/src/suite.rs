@@ -187,6 +187,7 @@ fn guestbook(_: &Screen) -> Result<Counts> {
 
 fn conformance(_: &Screen) -> Result<Counts> {
     let watched = Program::new(places::root().join("conformance/run"))
+        .args(["--alephd".as_ref(), places::target().join("debug/alephd").as_os_str()])
         .env("CARGO_TARGET_DIR", places::target())
         .env("ALEPHD_CACHE", places::cache())
         .watch()?;

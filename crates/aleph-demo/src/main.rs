@@ -4,6 +4,7 @@
 //! Nothing here is staged: the message is signed by the devnet's key as any client would, the
 //! guestbook is deployed by the client library, and the compute node's agent is killed with -9.
 
+mod machine;
 mod narrator;
 mod network;
 mod restart;
@@ -64,6 +65,7 @@ async fn tell(args: &Args, narrator: &Narrator) -> Result<()> {
     restart::under_a_running_machine(narrator, &network, &args.devnet, &program)
         .await
         .context("the restart did not go well")?;
+    way::of_a_second_start(narrator, &network, &program).await.context("the second start did not go well")?;
     if !args.exit {
         narrator.heading("look around");
         narrator.fact("the guestbook", &program.url);

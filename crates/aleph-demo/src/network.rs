@@ -1,7 +1,7 @@
 //! The private network, as `devnet.json` describes it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aleph_sdk::{Account, Client};
 use aleph_types::{Chain, ItemHash};
@@ -28,7 +28,6 @@ pub(crate) struct CoreNode {
 pub(crate) struct ComputeNode {
     pub(crate) name: String,
     pub(crate) url: String,
-    pub(crate) folder: PathBuf,
     /// none while the agent is not running
     pub(crate) pid: Option<i32>,
 }

@@ -6,13 +6,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aleph_vm::Supervisor;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
+use crate::machine::Machine;
 use crate::narrator::Narrator;
-use crate::network::{ComputeNode, Network};
+use crate::network::Network;
 use crate::way::{Program, get};
 
 /// The agent is back within this time.
@@ -43,7 +43,7 @@ pub(crate) async fn under_a_running_machine(
     narrator.heading("the compute node's agent is killed (-9) under the running VM");
     let node = network.compute_nodes.iter().find(|node| program.url.starts_with(&node.url));
     let node = node.with_context(|| format!("no compute node of the network serves {}", program.url))?;
-    let machine = machine(node, program).await?;
+    let machine = Machine::ask(&node.url, &program.hash).await?;
 
     let started = Instant::now();
     let before = health(&program.url).await?;
@@ -61,7 +61,8 @@ pub(crate) async fn under_a_running_machine(
     narrator.reached("killed", &format!("{}, process {pid}", node.name), killed.elapsed());
 
     let started = Instant::now();
-    let during = health(&machine).await.context("the machine does not answer without its agent")?;
+    let during =
+        health(&machine.direct_url).await.context("the machine does not answer without its agent")?;
     narrator.reached(
         "during",
         &format!("through its supervisor: request {}", during.requests),
@@ -90,20 +91,10 @@ pub(crate) async fn under_a_running_machine(
     if !one_process || !counts_on {
         bail!("the program was started again: it counted {before:?}, {during:?}, {after:?}");
     }
+    let same = Machine::ask(&node.url, &program.hash).await?;
+    ensure!(same.hypervisor_pid == machine.hypervisor_pid, "the machine runs in another process than before");
     narrator.remark("one process inside the VM answered all three: nothing was restarted");
     Ok(())
-}
-
-/// Where the machine itself answers.
-async fn machine(node: &ComputeNode, program: &Program) -> Result<String> {
-    let folder = node.folder.join("data/vms");
-    let found = Supervisor::adopt_all(&folder).await?;
-    let (machine, _) = found
-        .running
-        .iter()
-        .find(|(machine, _)| machine.id().to_string().contains(program.hash.as_str()))
-        .with_context(|| format!("no machine of the program under {}", folder.display()))?;
-    Ok(format!("http://{}", machine.http_addr()))
 }
 
 fn agent(description: &Path, name: &str) -> Result<Option<i32>> {

@@ -4,13 +4,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aleph_sdk::{
-    Account, Client, DeployEvent, DeployRequest, DeployStage, MessageBuilder, ProgramSpec, StageFacts, deploy,
+    Account, Client, ComputeNode, DeployEvent, DeployRequest, DeployStage, MessageBuilder, ProgramSpec,
+    StageFacts, deploy,
 };
 use aleph_types::content::Encoding;
 use aleph_types::{ItemHash, MessageStatus};
 use anyhow::{Context, Result, bail};
 use tokio::task::JoinSet;
 
+use crate::machine::Machine;
 use crate::narrator::{Narrator, short};
 use crate::network::Network;
 
@@ -182,6 +184,33 @@ pub(crate) async fn of_a_visitor(narrator: &Narrator, network: &Network, program
         bail!("the guestbook's page does not show the entry");
     }
     narrator.reached("read again", "the page shows the entry", started.elapsed());
+    Ok(())
+}
+
+/// The machine is stopped by its owner, and the next request starts it again: from a template, where
+/// one could be made of the first start.
+pub(crate) async fn of_a_second_start(
+    narrator: &Narrator,
+    network: &Network,
+    program: &Program,
+) -> Result<()> {
+    narrator.heading("the VM is stopped by its owner, and starts again");
+    let node = network.compute_nodes.iter().find(|node| program.url.starts_with(&node.url));
+    let node = node.with_context(|| format!("no compute node of the network serves {}", program.url))?;
+    let started = Instant::now();
+    ComputeNode::new(&node.url)?.stop(&network.account("alice")?, &program.hash).await?;
+    narrator.reached("stopped", &format!("on {}", node.name), started.elapsed());
+    narrator.waiting("first answer", "");
+    let started = Instant::now();
+    get(&format!("{}health", program.url)).await?;
+    let took = started.elapsed();
+    let machine = Machine::ask(&node.url, &program.hash).await?;
+    let what = match (machine.mode.as_deref(), machine.template_note) {
+        (Some("template"), _) => "from a template of the first start".to_owned(),
+        (_, Some(note)) => format!("cold: {note}"),
+        (_, None) => "cold".to_owned(),
+    };
+    narrator.reached("first answer", &what, took);
     Ok(())
 }
 

@@ -253,6 +253,30 @@ impl ComputeNode {
         }
     }
 
+    /// Ends the program's VM; the next request starts it again. The account must own the program.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the node knows no execution of it, [`Error::Status`] when it refuses.
+    pub async fn stop(&self, account: &Account, program: &ItemHash) -> Result<()> {
+        let path = format!("/control/machine/{program}/stop");
+        let signed = SessionKey::new(account, self.domain())?.sign("POST", &path)?;
+        let url = format!("{}{path}", self.base_url());
+        let response = self
+            .http
+            .post(&url)
+            .header("X-SignedPubKey", signed.public_key.to_string())
+            .header("X-SignedOperation", signed.operation.to_string())
+            .timeout(Duration::from_secs(60))
+            .send()
+            .await
+            .map_err(|error| Error::unreachable(&url, error.without_url()))?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Err(self.no_execution(program)),
+            status if status.is_success() => Ok(()),
+            _ => Err(status_error(&url, response).await),
+        }
+    }
+
     fn no_execution(&self, program: &ItemHash) -> Error {
         Error::NotFound { what: format!("an execution of {program}"), node: self.base_url().to_owned() }
     }
