@@ -41,3 +41,13 @@ pub(crate) const CATCH_UP_EVERY: Duration = Duration::from_secs(10);
 
 /// How often programs are held against their placement: compute nodes come, go and fill up.
 pub(crate) const PLACEMENT_EVERY: Duration = Duration::from_secs(10);
+
+/// Connections of clients: a thousand WebSockets and a crowd beside them, far below the usual limit of
+/// descriptors.
+pub(crate) const CONNECTIONS: usize = 16_384;
+
+/// Long enough for a kept-alive connection between two requests of a person.
+pub(crate) const REQUEST_HEAD: Duration = Duration::from_secs(75);
+
+/// Requests that are under way when the node stops.
+pub(crate) const DRAIN: Duration = Duration::from_secs(3);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aleph_blobs::BlobStore;
+use aleph_http::Limits;
 use aleph_p2p::{Announce, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
 use aleph_rules::Publishers;
 use aleph_store::Store;
 use aleph_types::Address;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -96,9 +96,6 @@ pub enum NodeError {
     /// The HTTP client.
     #[error("the HTTP client can't be made")]
     Client(#[source] reqwest::Error),
-    /// The server failed.
-    #[error("the HTTP server failed")]
-    Serve(#[source] std::io::Error),
 }
 
 /// The parts that requests and jobs share.
@@ -261,19 +258,13 @@ impl RunningNode {
         );
         let stopping = node.stopping.clone();
         let router = api::router(Arc::clone(&node));
-        // Small answers must not wait for the acknowledgement of the ones before.
-        let listener = listener.tap_io(|stream: &mut tokio::net::TcpStream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::trace!(%error, "connection keeps its delay");
-            }
-        });
-        let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(stopping.clone().cancelled_owned());
-        let result = tokio::select! {
-            result = served => result,
-            // Open connections get a moment to finish.
-            () = async { stopping.cancelled().await; tokio::time::sleep(Duration::from_secs(3)).await } => Ok(()),
-        };
+        let limits = Limits { connections: defaults::CONNECTIONS, head: defaults::REQUEST_HEAD };
+        let served = aleph_http::serve(listener, router, limits, stopping.clone());
+        tokio::select! {
+            () = served => {}
+            // Open requests get a moment to finish.
+            () = async { stopping.cancelled().await; tokio::time::sleep(defaults::DRAIN).await } => {}
+        }
         stopping.cancel();
         if let Some(network) = &node.network {
             network.shutdown().await;
@@ -283,7 +274,7 @@ impl RunningNode {
         tasks.close();
         let _ = tokio::time::timeout(Duration::from_secs(3), tasks.wait()).await;
         tracing::info!("core node stopped");
-        result.map_err(NodeError::Serve)
+        Ok(())
     }
 }
 
