@@ -47,6 +47,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("aleph-blobs", Layer::Shell),
     ("aleph-p2p", Layer::Shell),
     ("aleph-chains", Layer::Shell),
+    ("aleph-http", Layer::Shell),
     ("aleph-vm", Layer::Shell),
     ("aleph-sdk", Layer::Shell),
     ("aleph-ccn", Layer::App),
