@@ -120,3 +120,5 @@ pub const MAX_ENDED: usize = 100;
 pub const CONNECTIONS: usize = 4096;
 /// How long a client may take to send the head of a request.
 pub const REQUEST_HEAD: Duration = Duration::from_secs(30);
+/// Records of programs that nobody allocated are kept this long after their last start.
+pub const RECORD_AGE: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -41,6 +41,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/about/capability", get(about::capability))
         .route("/about/certificates", get(about::certificates))
         .route("/status/config", get(status::config))
+        .route("/status/check/ipv6", get(status::ipv6))
         .route("/status/check/version", get(status::version))
         .route("/control/allocation/notify", post(control::notify))
         .route("/control/machine/{reference}/update", post(machine::update))

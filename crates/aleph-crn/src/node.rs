@@ -23,11 +23,13 @@ use crate::allocation::Allocations;
 use crate::auth::replay::ReplayGuard;
 use crate::config::{Config, HypervisorChoice, ImageSource};
 use crate::defaults::{
-    ENDED_LOG_LINES, LOG_STREAMS, MAX_ENDED, MAX_EVICTIONS, MAX_STARTS, STOP_TIMEOUT, TEMPLATE_BYTES,
+    ENDED_LOG_LINES, LOG_STREAMS, MAX_ENDED, MAX_EVICTIONS, MAX_STARTS, RECORD_AGE, STOP_TIMEOUT,
+    TEMPLATE_BYTES,
 };
 use crate::execution::handle::Command;
 use crate::execution::machine::{Event, State};
 use crate::execution::plan::HostRules;
+use crate::execution::record::Record;
 use crate::executions::Executions;
 use crate::failure::Failure;
 use crate::host::HostFacts;
@@ -190,8 +192,17 @@ impl Node {
         }
     }
 
-    /// Looks at images and hypervisor before the first request needs them.
-    pub(crate) async fn get_ready(&self) {
+    /// Looks at images and hypervisor before the first request needs them, and tidies up.
+    pub(crate) async fn get_ready(self: &Arc<Self>) {
+        let node = Arc::clone(self);
+        let swept = tokio::task::spawn_blocking(move || {
+            let allocated = node.allocations.all();
+            let keep = |hash: &ItemHash| allocated.contains_key(hash) || node.executions.get(hash).is_some();
+            Record::sweep(&node.programs_dir(), RECORD_AGE, keep);
+        });
+        if let Err(error) = swept.await {
+            tracing::warn!(%error, "old records were not swept");
+        }
         match self.boot_images().await {
             Ok(boot) => {
                 self.acceleration(&boot).await;

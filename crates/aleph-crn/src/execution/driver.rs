@@ -333,6 +333,8 @@ impl Driver {
     }
 
     fn acquire(&mut self, reply: oneshot::Sender<Result<Lease, Failure>>) {
+        // Those whose clients went away wait for nothing.
+        self.waiters.retain(|waiter| !waiter.is_closed());
         if self.waiters.len() >= MAX_WAITERS {
             let busy =
                 format!("{MAX_WAITERS} requests wait for this program to start; repeat the request later");

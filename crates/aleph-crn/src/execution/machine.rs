@@ -213,6 +213,8 @@ pub(crate) fn step(state: State, event: Event, facts: Facts) -> (State, Vec<Effe
         (S::Starting { goal, leaving: None }, E::Updated) => {
             (S::Starting { goal, leaving: Some(Next::Restart(goal)) }, vec![])
         }
+        // What was fetched so far may be the old version.
+        (S::Preparing { .. }, E::Updated) => (state, vec![F::Prepare]),
         (S::Running { active, leaving }, E::StopAsked) => drain(active, leaving, Next::Rest),
         (S::Running { active, leaving }, E::RebootAsked) => {
             drain(active, leaving, Next::Restart(Goal::Serve))

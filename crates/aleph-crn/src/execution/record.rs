@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aleph_types::ItemHash;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,20 @@ impl Record {
         write_atomically(&Self::path(folder, hash), &serde_json::to_vec(self)?)
     }
 
+    /// Removes the records that `keep` does not name and that were not written for `age`. Blocks.
+    pub(crate) fn sweep(folder: &Path, age: Duration, keep: impl Fn(&ItemHash) -> bool) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let hash = name.to_str().and_then(|name| ItemHash::parse(name.strip_suffix(".json")?).ok());
+            let written = entry.metadata().and_then(|metadata| metadata.modified());
+            let old = written.is_ok_and(|at| at.elapsed().is_ok_and(|elapsed| elapsed > age));
+            if let Some(hash) = hash.filter(|hash| old && !keep(hash)) {
+                Self::remove(folder, &hash);
+            }
+        }
+    }
+
     /// Removes the record.
     pub(crate) fn remove(folder: &Path, hash: &ItemHash) {
         if let Err(error) = std::fs::remove_file(Self::path(folder, hash))
@@ -75,5 +90,28 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match path.parent() {
         Some(folder) => std::fs::File::open(folder)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, other) = (ItemHash::sha256(b"1"), ItemHash::sha256(b"2"));
+        let record = Record { document: serde_json::json!({"a": 1}), files: Vec::new() };
+        for hash in [&kept, &other] {
+            record.save(folder.path(), hash).unwrap();
+            assert_eq!(Record::load(folder.path(), hash).as_ref(), Some(&record));
+        }
+        Record::sweep(folder.path(), Duration::from_secs(3600), |_| false);
+        assert!(Record::load(folder.path(), &other).is_some(), "too young");
+        Record::sweep(folder.path(), Duration::ZERO, |hash| *hash == kept);
+        assert!(Record::load(folder.path(), &kept).is_some());
+        assert!(Record::load(folder.path(), &other).is_none());
+        std::fs::write(folder.path().join(format!("{kept}.json")), "{").unwrap();
+        assert_eq!(Record::load(folder.path(), &kept), None, "a damaged record is fetched again");
     }
 }

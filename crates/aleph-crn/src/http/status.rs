@@ -58,6 +58,22 @@ pub(super) async fn config(State(node): State<Arc<Node>>) -> Response {
     .into_response()
 }
 
+/// IPv6 of the host and of a guest; guests have no network card here (`spec: crn-api.md §5.4`).
+pub(super) async fn ipv6() -> Response {
+    let interfaces = tokio::fs::read_to_string("/proc/net/if_inet6").await.unwrap_or_default();
+    Json(json!({"host": has_global_ipv6(&interfaces), "vm": false})).into_response()
+}
+
+/// Lines of the kernel's list: address, index, prefix, scope (00 is global), flags, name.
+fn has_global_ipv6(interfaces: &str) -> bool {
+    interfaces.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        let address = fields.next().unwrap_or_default();
+        // 2000::/3 is what the internet routes.
+        fields.nth(2) == Some("00") && address.starts_with(['2', '3'])
+    })
+}
+
 /// Whether this node is at least as new as `reference`.
 pub(super) async fn version(Query(query): Query<HashMap<String, String>>) -> Response {
     let Some(reference) = query.get("reference").and_then(|text| Release::parse(text)) else {
@@ -118,6 +134,15 @@ impl Release {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn global_addresses() {
+        let lines = "00000000000000000000000000000001 01 80 10 80 lo\n\
+                     fe80000000000000000000000000abcd 02 40 20 80 eth0\n";
+        assert!(!has_global_ipv6(lines));
+        assert!(has_global_ipv6(&format!("{lines}20010db8000000000000000000000001 02 40 00 80 eth0\n")));
+        assert!(!has_global_ipv6("fc000db8000000000000000000000001 02 40 00 80 eth0\n"));
+    }
 
     #[test]
     fn versions_in_order() {

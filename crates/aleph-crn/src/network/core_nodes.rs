@@ -127,6 +127,21 @@ impl CoreNodes {
     }
 }
 
+/// `text` as one segment of a path or one value of a query: what others wrote can't change the rest.
+pub(crate) fn escaped(text: &str) -> String {
+    use std::fmt::Write;
+    let mut safe = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
+            safe.push(char::from(byte));
+        } else {
+            // Writing to a string can't fail.
+            let _ = write!(safe, "%{byte:02X}");
+        }
+    }
+    safe
+}
+
 /// A whole body of at most `most` bytes.
 async fn read_bounded(response: Response, most: u64) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
@@ -155,5 +170,16 @@ fn is_loopback(url: &Url) -> bool {
         Some("localhost" | "[::1]") => true,
         Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_stays_one_segment() {
+        assert_eq!(escaped("0xAb-1"), "0xAb-1");
+        assert_eq!(escaped("../a?b=c&d"), "%2E%2E%2Fa%3Fb%3Dc%26d");
     }
 }

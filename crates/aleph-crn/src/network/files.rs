@@ -42,6 +42,8 @@ pub(crate) enum FileError {
     Ipfs,
     #[error("this node can't keep it: {0}")]
     Local(String),
+    #[error("this node's disk is full: {0}")]
+    DiskFull(String),
 }
 
 type Flight = Arc<OnceCell<Result<LocalFile, FileError>>>;
@@ -63,7 +65,8 @@ enum Attempt {
     Wrong(String),
     TooLarge(u64),
     Failed(String),
-    Local(String),
+    /// Another source would not help.
+    Here(FileError),
 }
 
 impl Files {
@@ -99,7 +102,6 @@ impl Files {
     }
 
     async fn local(&self, hash: &ItemHash) -> Result<Option<LocalFile>, FileError> {
-        let local = |error: BlobError| FileError::Local(error.to_string());
         let Some(size) = self.store.size(hash).await.map_err(local)? else { return Ok(None) };
         let path = self.store.local_path(hash).map_err(local)?;
         Ok(path.map(|path| LocalFile { hash: hash.clone(), path, size, fetched: 0 }))
@@ -139,8 +141,7 @@ impl Files {
                 }
                 Err(Attempt::TooLarge(size)) => too_large = Some(size),
                 Err(Attempt::Failed(cause)) => failed.push(format!("{source}: {cause}")),
-                // Another source would not help.
-                Err(Attempt::Local(cause)) => return Err(FileError::Local(cause)),
+                Err(Attempt::Here(error)) => return Err(error),
             }
         }
         // What is certain about the file itself comes first.
@@ -213,7 +214,7 @@ impl Files {
     /// The bytes of a small file.
     pub(crate) async fn bytes(&self, hash: &ItemHash, most: u64) -> Result<bytes::Bytes, FileError> {
         self.get(hash, most).await?;
-        let read = self.store.read(hash, most).await.map_err(|error| FileError::Local(error.to_string()))?;
+        let read = self.store.read(hash, most).await.map_err(local)?;
         read.ok_or_else(|| FileError::Local("the file vanished after it was written".to_owned()))
     }
 }
@@ -245,10 +246,18 @@ fn writer_size(chunk: &[u8], most: u64) -> u64 {
     most.saturating_add(chunk.len().min(1) as u64)
 }
 
+/// A failure of the local store.
+fn local(error: BlobError) -> FileError {
+    match error {
+        BlobError::NoSpace { .. } => FileError::DiskFull(error.to_string()),
+        other => FileError::Local(other.to_string()),
+    }
+}
+
 fn attempt_of(error: BlobError, size: u64) -> Attempt {
     match error {
         BlobError::WrongHash { actual, .. } => Attempt::Wrong(format!("its bytes hash to {actual}")),
         BlobError::TooLarge { .. } => Attempt::TooLarge(size),
-        other => Attempt::Local(other.to_string()),
+        other => Attempt::Here(local(other)),
     }
 }

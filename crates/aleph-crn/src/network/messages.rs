@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::core_nodes::{CoreNodes, Unreachable};
+use super::core_nodes::{CoreNodes, Unreachable, escaped};
 use super::files::{FileError, Files};
 use crate::defaults::{CONTENT_BYTES, LATEST_TTL};
 use crate::failure::Failure;
@@ -202,7 +202,8 @@ impl Messages {
         since: Timestamp,
     ) -> Result<Option<(ItemHash, ItemHash)>, Failure> {
         let path = format!(
-            "api/v0/messages.json?msgType=STORE&sortOrder=-1&pagination=20&refs={reference}&owners={owner}"
+            "api/v0/messages.json?msgType=STORE&sortOrder=-1&pagination=20&refs={reference}&owners={}",
+            escaped(owner.as_str())
         );
         let answer =
             self.core_nodes.get_json(&path).await.map_err(|error| Failure::CoreNodesUnreachable(error.0))?;
@@ -236,7 +237,10 @@ impl Messages {
 
     /// One key of an account's aggregate; `None` when there is none.
     pub(crate) async fn aggregate(&self, owner: &Address, key: &str) -> Result<Option<Value>, Unreachable> {
-        let answer = self.core_nodes.get_json(&format!("api/v0/aggregates/{owner}.json?keys={key}")).await?;
+        let answer = self
+            .core_nodes
+            .get_json(&format!("api/v0/aggregates/{}.json?keys={key}", escaped(owner.as_str())))
+            .await?;
         Ok(answer.and_then(|mut answer| {
             let data = answer.get_mut("data")?.get_mut(key)?.take();
             (!data.is_null()).then_some(data)

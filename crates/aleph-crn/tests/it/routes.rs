@@ -27,6 +27,8 @@ async fn the_node_describes_itself() {
     assert_eq!(node.json("/about/login?token=x").await.0, 401);
     assert_eq!(node.json("/about/executions/list").await, (200, json!({})));
     assert_eq!(node.json("/v2/about/executions/list").await, (200, json!({})));
+    let (status, ipv6) = node.json("/status/check/ipv6").await;
+    assert_eq!((status, &ipv6["vm"]), (200, &json!(false)));
     assert_eq!(node.json("/about/capability").await.0, 200);
     assert_eq!(node.json("/about/nothing").await, (404, json!({"error": "404: Not Found"})));
     for (reference, status) in [("1.13.0", 200), ("1.14.0", 200), ("1.15.0", 403), ("x", 400)] {

@@ -148,6 +148,7 @@ fn failure_of(need: &Need, error: FileError) -> Failure {
         }
         FileError::Corrupt(cause) => Failure::FileCorrupt { what, reference, cause },
         FileError::Unreachable(cause) => Failure::CoreNodesUnreachable(cause),
+        FileError::DiskFull(cause) => Failure::NoCapacity(format!("Its {what} does not fit: {cause}")),
         FileError::Local(cause) => Failure::Initialisation(format!("{what} {reference}: {cause}")),
         other => Failure::FileUnavailable { what, reference, cause: other.to_string() },
     }

@@ -129,6 +129,7 @@ fn the_table() {
             S::Starting { goal: serve, leaving: Some(Next::Restart(serve)) },
             vec![],
         ),
+        (S::Preparing { goal: serve }, E::Updated, FACTS, S::Preparing { goal: serve }, vec![F::Prepare]),
         // deletions
         (running(1), E::RemoveAsked, FACTS, leaving(1, Next::Remove), vec![F::DisarmIdle, F::ArmDrain]),
         (leaving(1, Next::Remove), E::StopAsked, FACTS, leaving(1, Next::Remove), vec![]),
