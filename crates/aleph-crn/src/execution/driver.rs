@@ -1,5 +1,6 @@
 //! The task that owns one program: feeds the state machine and does what it asks.
 
+mod adopt;
 mod launch;
 mod prepare;
 
@@ -15,10 +16,9 @@ use super::handle::{Command, Execution, Lease};
 use super::machine::{Effect, Event, Facts, Goal, State, step};
 use super::record::Record;
 use super::view::{View, VmView};
-use crate::admission::{Place, Share};
+use crate::admission::Place;
 use crate::defaults::{DRAIN_TIMEOUT, MAX_WAITERS, RETRY_PAUSE, RETRY_PAUSE_MOST, TEMPLATE_LINGER};
 use crate::failure::Failure;
-use crate::network::messages::Program;
 use crate::node::Node;
 use crate::time::now_ms;
 
@@ -161,6 +161,10 @@ impl Driver {
                 self.spawned(supervisor, place);
             }
             Command::Launched { attempt, result } if attempt == self.attempt => self.launched(*result),
+            Command::Ready { attempt, status } if attempt == self.attempt => {
+                self.view.stages.guest_ready = Some(now_ms());
+                self.show_status(&status);
+            }
             // It was told to end.
             Command::Ended { attempt, .. } if attempt == self.attempt && self.is_stopping() => {
                 self.handle(Event::VmEnded);
@@ -185,6 +189,7 @@ impl Driver {
             Command::Resolved { .. }
             | Command::Prepared { .. }
             | Command::Launched { .. }
+            | Command::Ready { .. }
             | Command::Ended { .. }
             | Command::Stopped { .. }
             | Command::Released { .. }
@@ -466,47 +471,6 @@ impl Driver {
             vm.hypervisor_pid = status.hypervisor_pid;
             vm.template_note.clone_from(&status.template_note);
         }
-    }
-
-    /// Takes over a VM that an earlier process of this node started. Nothing about the VM changes.
-    fn adopt(&mut self, supervisor: Supervisor, plan: VmPlan, status: Option<VmStatus>) {
-        if self.vm.is_some() || self.view.state != State::Idle {
-            return;
-        }
-        if let Some(record) = Record::load(&self.node.programs_dir(), &self.hash) {
-            self.view.files = record.files.into();
-            self.view.program = Program::from_document(&self.hash, record.document).map(Arc::new);
-        }
-        let share = Share { memory_mib: plan.memory_mib.into(), vcpus: plan.vcpus.into() };
-        let place = self.node.admission.adopt(&self.hash, share);
-        self.attempt += 1;
-        self.plan = Some(plan);
-        self.spawned(supervisor.clone(), place);
-        if self.view.program.is_some() {
-            self.view.stages.message_resolved = Some(now_ms());
-            self.view.stages.images_fetched = Some(now_ms());
-        }
-        let started = status.as_ref().map(|status| status.started_ms);
-        self.view.stages.starting = started;
-        self.view.stages.vm_started = started;
-        let ready =
-            status.as_ref().and_then(|status| Some(status.started_ms + status.timeline.values().max()?));
-        self.view.stages.guest_ready = ready;
-        if let Some(status) = &status {
-            self.show_status(status);
-            if status.requests > 0 {
-                self.view.stages.first_answer = status.last_request_ms;
-                if let Some(vm) = &self.vm {
-                    vm.answered.store(true, std::sync::atomic::Ordering::Relaxed);
-                }
-            }
-        }
-        if let Some(vm) = &mut self.view.vm {
-            vm.adopted = true;
-        }
-        launch::watch(&self.node, supervisor, self.attempt, self.commands.clone());
-        // Requests wait in the supervisor while the guest boots: an early VM needs no other treatment.
-        self.handle(Event::Adopted);
     }
 }
 

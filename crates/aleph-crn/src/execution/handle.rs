@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Spawned { attempt: u64, supervisor: Supervisor, place: crate::admission::Place },
     /// The guest is ready, or the VM has ended.
     Launched { attempt: u64, result: Box<Result<Launched, Failure>> },
+    /// The guest of a VM that was found booting is ready.
+    Ready { attempt: u64, status: Box<VmStatus> },
     /// The VM ended by itself.
     Ended { attempt: u64, cause: Option<Failure> },
     /// The VM that was told to end has ended.

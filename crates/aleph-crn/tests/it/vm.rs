@@ -278,10 +278,36 @@ async fn a_killed_node_finds_its_vms_again() {
     config.stop_vms_on_exit = false;
     let path = format!("/api/v1/executions/{program}");
 
+    // Killed while the VM boots: the next process finds it booting and waits for it.
+    let mut node = Process::start(folder.path(), config.clone());
+    node.json("/status/config").await;
+    let request = client().get(format!("{}/vm/{program}/first", node.url)).send();
+    let request = tokio::spawn(request);
+    let began = Instant::now();
+    loop {
+        let (_, report) = node.json(&path).await;
+        if report["stages"].to_string().contains("vm_started") {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{report}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    node.kill();
+    assert!(request.await.unwrap().is_err(), "the node died under the request");
+
     let mut node = Process::start(folder.path(), config.clone());
     let (status, answer) = node.json(&format!("/vm/{program}/before")).await;
     assert_eq!(status, 200, "{answer}");
-    let (_, before) = node.json(&path).await;
+    let began = Instant::now();
+    let before = loop {
+        let (_, report) = node.json(&path).await;
+        if report["stages"].to_string().contains("guest_ready") {
+            break report;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{report}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((&before["starts"], &before["vm"]["adopted"]), (&json!(0), &json!(true)), "{before}");
     node.kill();
 
     // The VM answers while no node is there.

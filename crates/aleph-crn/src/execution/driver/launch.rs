@@ -84,6 +84,27 @@ async fn launch(
     }
 }
 
+/// Reports when the guest of a VM that was found booting is ready. If it never is, [`watch`] reports that.
+pub(super) fn watch_ready(
+    node: &Arc<Node>,
+    supervisor: Supervisor,
+    attempt: u64,
+    commands: mpsc::UnboundedSender<Command>,
+) {
+    let node = Arc::clone(node);
+    node.clone().tasks.spawn(async move {
+        tokio::select! {
+            ready = supervisor.wait_ready() => {
+                if let Ok(status) = ready {
+                    let _ = commands.send(Command::Ready { attempt, status: Box::new(status) });
+                }
+            }
+            () = commands.closed() => {}
+            () = node.shutdown.cancelled() => {}
+        }
+    });
+}
+
 /// Reports the end of a VM that nobody told to end. A supervisor that does not answer is asked again:
 /// silence is no end.
 pub(super) fn watch(
