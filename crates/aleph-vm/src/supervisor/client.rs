@@ -20,6 +20,9 @@ use crate::status::{LogPage, VmStatus};
 
 /// How long a supervisor may take to answer a simple question.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long an ending supervisor may hold its lock after its socket is closed, or a starting one
+/// before it is open.
+const CLOSING: Duration = Duration::from_secs(3);
 /// How long a new supervisor may take to open its control socket.
 const START: Duration = Duration::from_secs(15);
 
@@ -105,11 +108,16 @@ impl Supervisor {
                 if let Some(lock) = folder.lock()? {
                     break lock;
                 }
-                // a supervisor that has said its last word is about to go
-                if !folder.status().is_some_and(|status| status.phase.is_over()) || start.elapsed() > ANSWER {
-                    return Err(VmError::AlreadyRunning { id: plan.id.to_string() });
+                // a supervisor that has said its last word, or was killed, is about to go
+                match find(&folder, &plan.id).await? {
+                    Found::Ended => {}
+                    Found::Lives(status) if status.phase.is_over() && start.elapsed() < ANSWER => {
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                    Found::Lives(_) | Found::Silent(_) => {
+                        return Err(VmError::AlreadyRunning { id: plan.id.to_string() });
+                    }
                 }
-                tokio::time::sleep(Duration::from_millis(2)).await;
             };
             folder.end_orphan();
             folder.clean();
@@ -175,23 +183,28 @@ impl Supervisor {
             if !folder.file("spec.json").exists() {
                 continue;
             }
-            if folder.lock()?.is_some() {
-                if folder.end_orphan() {
-                    tracing::warn!(vm = %id, "ended a QEMU whose supervisor was killed");
+            match find(&folder, &id).await? {
+                Found::Ended => {
+                    if folder.end_orphan() {
+                        tracing::warn!(vm = %id, "ended a QEMU whose supervisor was killed");
+                    }
+                    folder.remove_ephemeral();
+                    adopted.ended.push(EndedVm {
+                        plan: folder.plan(),
+                        last: folder.status(),
+                        dir: entry.path(),
+                        id,
+                    });
                 }
-                folder.remove_ephemeral();
-                adopted.ended.push(EndedVm {
-                    plan: folder.plan(),
-                    last: folder.status(),
-                    dir: entry.path(),
-                    id,
-                });
-                continue;
-            }
-            match (ask::<VmStatus>(&folder, &id, &Question::Status, ANSWER).await, folder.plan()) {
-                (Ok(status), Some(plan)) => adopted.running.push((Self::of(id, folder, &status), plan)),
-                (outcome, _) => {
-                    tracing::warn!(vm = %id, error = ?outcome.err(), "supervisor lives but can't be adopted");
+                Found::Lives(status) => match folder.plan() {
+                    Some(plan) => adopted.running.push((Self::of(id, folder, &status), plan)),
+                    None => {
+                        tracing::warn!(vm = %id, "the plan of a living VM can't be read");
+                        adopted.unanswering.push(id);
+                    }
+                },
+                Found::Silent(error) => {
+                    tracing::warn!(vm = %id, %error, "supervisor lives but doesn't answer");
                     adopted.unanswering.push(id);
                 }
             }
@@ -328,6 +341,29 @@ impl EndedVm {
     /// The log that the VM left, as [`Supervisor::logs`].
     pub fn logs(&self, from: u64, limit: usize) -> LogPage {
         read_files(&self.dir, from, limit)
+    }
+}
+
+/// What is behind a VM's folder.
+enum Found {
+    Ended,
+    Lives(Box<VmStatus>),
+    Silent(VmError),
+}
+
+/// Looks for the supervisor of a folder. One that is just ending has closed its socket and holds its
+/// lock for a moment yet; so a refused question is asked again.
+async fn find(folder: &Folder, id: &VmId) -> Result<Found, VmError> {
+    let start = Instant::now();
+    loop {
+        if folder.lock()?.is_some() {
+            return Ok(Found::Ended);
+        }
+        match ask(folder, id, &Question::Status, ANSWER).await {
+            Ok(status) => return Ok(Found::Lives(Box::new(status))),
+            Err(error) if start.elapsed() > CLOSING => return Ok(Found::Silent(error)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
     }
 }
 

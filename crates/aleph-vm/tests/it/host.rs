@@ -110,23 +110,33 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // a test that failed may leave VMs: each is ended by its own supervisor
+        // a test that failed may leave VMs: each is ended by its own supervisor, or with it
         let Ok(vms) = std::fs::read_dir(self.vms()) else { return };
         for vm in vms.flatten() {
-            let Ok(text) = std::fs::read_to_string(vm.path().join("supervisor.pid")) else { continue };
-            let Some((pid, start)) = text.trim().split_once(' ') else { continue };
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            if stat.split_whitespace().any(|word| word == start) {
-                let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-                for _ in 0..400 {
-                    if !Path::new(&format!("/proc/{pid}/exe", pid = pid.as_raw_nonzero())).exists() {
-                        break;
-                    }
-                    std::thread::sleep(Duration::from_millis(25));
-                }
-            }
+            end(&vm.path().join("supervisor.pid"), rustix::process::Signal::TERM);
+            end(&vm.path().join("qemu.pid"), rustix::process::Signal::KILL);
         }
+    }
+}
+
+/// Ends the very process that a file names, and waits for its end.
+fn end(file: &Path, signal: rustix::process::Signal) {
+    let Ok(text) = std::fs::read_to_string(file) else { return };
+    let Some((pid, start)) = text.trim().split_once(' ') else { return };
+    let lives = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.split_whitespace().any(|word| word == start)
+            && std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+    };
+    if lives() {
+        let process = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        let _ = rustix::process::kill_process(process, signal);
+    }
+    for _ in 0..800 {
+        if !lives() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(25));
     }
 }
 
