@@ -1,16 +1,15 @@
 //! The life of the process: open, take over VMs, serve, drain.
 
-mod connections;
-
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aleph_http::Limits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::defaults::{ADOPT_AGAIN, DRAIN_TIMEOUT};
+use crate::defaults::{ADOPT_AGAIN, CONNECTIONS, DRAIN_TIMEOUT, REQUEST_HEAD};
 use crate::error::Error;
 use crate::execution::handle::Command;
 use crate::execution::machine::{Event, Goal};
@@ -58,7 +57,9 @@ pub async fn run_on(listener: TcpListener, config: Config, shutdown: Cancellatio
     tracing::info!(%address, domain = %node.config.domain_name, adopted, "compute node serves");
 
     let closing = CancellationToken::new();
-    let server = tokio::spawn(connections::serve(listener, http::router(Arc::clone(&node)), closing.clone()));
+    let limits = Limits { connections: CONNECTIONS, head: REQUEST_HEAD };
+    let server =
+        tokio::spawn(aleph_http::serve(listener, http::router(Arc::clone(&node)), limits, closing.clone()));
     shutdown.cancelled().await;
 
     tracing::info!("draining");
