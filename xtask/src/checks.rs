@@ -18,25 +18,36 @@ impl Counts {
         self.failed += other.failed;
     }
 
-    /// Sums every summary in what was printed: nextest's `N tests run: N passed, N failed`,
-    /// rustdoc's `test result: ok. N passed; N failed` and our scripts' `N passed, N failed`.
-    /// None when there is none.
+    /// What was printed says: nextest's `N tests run: N passed, N failed` (the last one; failing
+    /// tests may print summaries of their own), else the sum of rustdoc's
+    /// `test result: ok. N passed; N failed` and our scripts' `N passed, N failed`. None when there
+    /// is none.
     pub(crate) fn read(printed: &str) -> Option<Self> {
+        if let Some(line) = printed.lines().rev().find(|line| is_nextest_summary(line)) {
+            return Some(Self::of_line(line));
+        }
         let summaries = printed.lines().filter(|line| is_summary(line));
         summaries.fold(None, |sum, line| {
             let mut sum: Self = sum.unwrap_or_default();
-            let failed = ["failed", "timed out", "exec failed"].map(|word| number_before(line, word));
-            sum.add(Self { passed: number_before(line, "passed"), failed: failed.iter().sum() });
+            sum.add(Self::of_line(line));
             Some(sum)
         })
     }
+
+    fn of_line(line: &str) -> Self {
+        let failed = ["failed", "timed out", "exec failed"].map(|word| number_before(line, word));
+        Self { passed: number_before(line, "passed"), failed: failed.iter().sum() }
+    }
+}
+
+fn is_nextest_summary(line: &str) -> bool {
+    line.contains("tests run:") || line.contains("test run:")
 }
 
 fn is_summary(line: &str) -> bool {
     let line = line.trim();
-    let nextest = line.contains("tests run:") || line.contains("test run:");
     let script = line.starts_with(|c: char| c.is_ascii_digit()) && line.contains(" passed, ");
-    nextest || script || line.starts_with("test result:")
+    script || line.starts_with("test result:")
 }
 
 /// The number that stands before `word`: `12 passed`, `3 timed out`; 0 when there is none.
@@ -61,6 +72,12 @@ mod tests {
         assert_eq!(Counts::read(printed), Some(Counts { passed: 1, failed: 0 }));
         let printed = "Summary [ 0.1s] 2/5 tests run: 1 passed, 1 timed out, 0 skipped";
         assert_eq!(Counts::read(printed), Some(Counts { passed: 1, failed: 1 }));
+    }
+
+    #[test]
+    fn what_a_failing_test_prints_is_not_counted_again() {
+        let printed = "    test result: FAILED. 0 passed; 1 failed; 0 ignored\nSummary [ 2s] 5 tests run: 4 passed, 1 failed, 0 skipped\n    test result: FAILED. 0 passed; 1 failed; 0 ignored\n";
+        assert_eq!(Counts::read(printed), Some(Counts { passed: 4, failed: 1 }));
     }
 
     #[test]
