@@ -61,8 +61,8 @@ pub(crate) fn run(screen: &Screen, purpose: Purpose) -> Result<()> {
     screen.heading("set-up");
     system_packages(screen)?;
     if purpose == Purpose::Everything {
-        cargo_tool(screen, "cargo-nextest", "runs the tests")?;
-        cargo_tool(screen, "cargo-deny", "checks licences and sources; a few minutes, once")?;
+        cargo_tool(screen, "cargo-nextest", "0.9.143", "runs the tests")?;
+        cargo_tool(screen, "cargo-deny", "0.20.2", "checks licences and sources; a few minutes, once")?;
     }
     Ok(())
 }
@@ -142,13 +142,14 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
-fn cargo_tool(screen: &Screen, name: &str, what_for: &str) -> Result<()> {
+/// `version` is what is built here; one that is there already will do.
+fn cargo_tool(screen: &Screen, name: &str, version: &str, what_for: &str) -> Result<()> {
     if has(name) {
         screen.line(Mark::Good, name, "there");
         return Ok(());
     }
     screen.line(Mark::Skipped, name, &format!("building it: {what_for}"));
-    cargo(["install", "--locked", name]).run()?;
+    cargo(["install", "--locked", "--version", version, name]).run()?;
     screen.line(Mark::Good, name, "installed");
     Ok(())
 }
