@@ -235,11 +235,21 @@ impl Inner {
 
         let mut desired: BTreeMap<ItemHash, Desired> = BTreeMap::new();
         for program in &programs {
-            if responsible(program, &nodes).is_none_or(|node| node.hash != me.hash) {
-                continue;
-            }
             let Some(needs) = self.needs(program).await? else { continue };
             let held = allocations.get(program);
+            let answers = responsible(program, needs.demanded_node.as_ref(), &nodes);
+            if answers.is_none_or(|node| node.hash != me.hash) {
+                // What this node placed stays until the node that answers for it now has placed it.
+                if let Some(held) = held {
+                    if self.taken_over(program, answers).await {
+                        self.end_allocation(program, "another core node placed it").await?;
+                    } else {
+                        let holder = desired.entry(held.crn_hash.clone()).or_default();
+                        holder.add(program.clone(), needs.persistent);
+                    }
+                }
+                continue;
+            }
             let facts = self.facts(&linked, held);
             let placement = choose_compute(program, &needs, &facts);
             let chosen = placement.chosen.as_ref().and_then(|hash| nodes.compute_node(hash));
@@ -287,6 +297,20 @@ impl Inner {
         self.pipeline.write(move |transaction| transaction.set_allocation(&of, &document, now)).await?;
         tracing::info!(%program, compute_node = %chosen.hash, url = %allocation.url, "program allocated");
         Ok(())
+    }
+
+    async fn end_allocation(&self, program: &ItemHash, why: &str) -> Result<(), PlacingError> {
+        let gone = program.clone();
+        self.pipeline.write(move |transaction| transaction.remove_allocation(&gone)).await?;
+        tracing::info!(%program, why, "allocation ended");
+        Ok(())
+    }
+
+    /// Whether the core node that answers for a program says that it placed it.
+    async fn taken_over(&self, program: &ItemHash, answers: Option<&CoreNode>) -> bool {
+        let Some(url) = answers.and_then(explain::core_url) else { return false };
+        let answer = self.ask(&url, program).await;
+        answer.is_some_and(|answer| answer.get("allocation").is_some_and(serde_json::Value::is_object))
     }
 
     fn facts(&self, linked: &[&ComputeNode], held: Option<&Allocation>) -> Vec<ComputeFacts> {

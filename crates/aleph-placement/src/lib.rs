@@ -21,7 +21,7 @@
 //!                         "address": "http://127.0.0.1:4120"}],
 //! }));
 //! let program = ItemHash::sha256(b"program");
-//! let node = responsible(&program, &reading.list).unwrap();
+//! let node = responsible(&program, None, &reading.list).unwrap();
 //! let facts: Vec<ComputeFacts> = reading.list.linked_to(&node.hash)
 //!     .map(|compute| ComputeFacts { reach: Reach::Reachable, ..ComputeFacts::unknown(compute) })
 //!     .collect();

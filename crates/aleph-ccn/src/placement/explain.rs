@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aleph_placement::{CoreNode, choose_compute, rank};
+use aleph_placement::{CoreNode, choose_compute, rank, responsible};
 use aleph_types::ItemHash;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ impl Inner {
                 json!({ "hash": ranked.node.hash, "name": ranked.node.name, "weight": format!("{:016x}", ranked.weight.leading()) })
             })
             .collect();
-        let Some(first) = ranked.first().map(|ranked| ranked.node) else {
+        let Some(first) = responsible(program, needs.demanded_node.as_ref(), &nodes) else {
             return Ok(Some(json!({
                 "program": program, "needs": needs, "responsible": null, "allocation": null,
                 "ranking": [], "candidates": [], "note": "no core node is active",
@@ -107,7 +107,7 @@ impl Inner {
         })))
     }
 
-    async fn ask(&self, url: &str, program: &ItemHash) -> Option<Value> {
+    pub(super) async fn ask(&self, url: &str, program: &ItemHash) -> Option<Value> {
         let url = format!("{url}/api/v1/programs/{program}/placement?local=true");
         let exchange = async {
             let mut response = self.client.get(&url).send().await.ok()?;
@@ -130,7 +130,7 @@ impl Inner {
 
 /// The API of a core node: what it publishes, else the well-known port of its address
 /// (`spec: p2p.md §1`).
-fn core_url(node: &CoreNode) -> Option<String> {
+pub(super) fn core_url(node: &CoreNode) -> Option<String> {
     if let Some(address) = &node.address {
         return Some(address.trim_end_matches('/').to_owned());
     }

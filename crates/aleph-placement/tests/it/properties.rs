@@ -23,7 +23,7 @@ fn network(nodes: impl IntoIterator<Item = usize>) -> NodeList {
 
 fn assignment(nodes: &NodeList, programs: usize) -> Vec<Option<ItemHash>> {
     (0..programs)
-        .map(|number| responsible(&hash("program", number), nodes).map(|node| node.hash.clone()))
+        .map(|number| responsible(&hash("program", number), None, nodes).map(|node| node.hash.clone()))
         .collect()
 }
 
@@ -78,13 +78,13 @@ proptest! {
     ) {
         let (sorted, shuffled) = (network(0..12), network(numbers));
         let program = hash("program", program);
-        prop_assert_eq!(responsible(&program, &sorted), responsible(&program, &shuffled));
+        prop_assert_eq!(responsible(&program, None, &sorted), responsible(&program, None, &shuffled));
         let order = |nodes: &NodeList| -> Vec<ItemHash> {
             rank(&program, nodes).iter().map(|ranked| ranked.node.hash.clone()).collect()
         };
         prop_assert_eq!(order(&sorted), order(&shuffled));
         let first = order(&sorted).into_iter().next();
-        prop_assert_eq!(first, responsible(&program, &sorted).map(|node| node.hash.clone()));
+        prop_assert_eq!(first, responsible(&program, None, &sorted).map(|node| node.hash.clone()));
     }
 
     #[test]
@@ -162,6 +162,34 @@ fn waiting_nodes_answer_for_nothing() {
     for node in &mut nodes.core {
         node.status = CoreStatus::Waiting;
     }
-    assert_eq!(responsible(&hash("program", 0), &nodes), None);
+    assert_eq!(responsible(&hash("program", 0), None, &nodes), None);
     assert!(rank(&hash("program", 0), &nodes).is_empty());
+}
+
+#[test]
+fn only_core_nodes_that_have_a_compute_node_answer() {
+    let compute = |number: usize, parent: Option<usize>| {
+        let parent = parent.map(|number| hash("core", number));
+        json!({
+            "hash": hash("compute", number), "owner": "0xA", "status": "linked", "parent": parent,
+            "address": "http://crn.example.org", "score": 1.0,
+        })
+    };
+    let core: Vec<_> = (0..4usize)
+        .map(|number| json!({ "hash": hash("core", number), "owner": "0xA", "status": "active" }))
+        .collect();
+    let list = NodeList::read(&json!({ "nodes": core, "resource_nodes": [compute(0, Some(2))] })).list;
+    for number in 0..50 {
+        let program = hash("program", number);
+        assert_eq!(responsible(&program, None, &list).map(|node| &node.hash), Some(&hash("core", 2)));
+    }
+    // A demanded compute node brings its own core node.
+    let both = json!({ "nodes": core, "resource_nodes": [compute(0, Some(2)), compute(1, Some(3))] });
+    let list = NodeList::read(&both).list;
+    for number in 0..50 {
+        let program = hash("program", number);
+        let demanded = hash("compute", 1);
+        let node = responsible(&program, Some(&demanded), &list).unwrap();
+        assert_eq!(node.hash, hash("core", 3));
+    }
 }

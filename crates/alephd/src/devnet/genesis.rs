@@ -102,12 +102,9 @@ pub(crate) fn corechannel(time: f64, core: &[CoreEntry], compute: &[ComputeEntry
                 .filter(|candidate| candidate.parent == node.hash)
                 .map(|candidate| candidate.hash.as_str())
                 .collect();
-            // active core nodes answer for programs; one without compute nodes could not, and
-            // waits for more stake, as such nodes do on the public network
-            let (status, staked) = if linked.is_empty() { ("waiting", 0.0) } else { ("active", STAKE) };
             json!({
                 "hash": node.hash, "owner": node.owner, "reward": node.owner, "locked": false,
-                "stakers": {node.owner.as_str(): staked}, "total_staked": staked, "status": status,
+                "stakers": {node.owner.as_str(): STAKE}, "total_staked": STAKE, "status": "active",
                 "time": time, "authorized": [], "resource_nodes": linked, "score": 1.0,
                 "decentralization": 1.0, "performance": 1.0, "inactive_since": null, "name": node.name,
                 "multiaddress": node.multiaddress, "address": node.address, "picture": "", "banner": "",
@@ -168,8 +165,6 @@ mod tests {
         assert_eq!(entry.content["nodes"][0]["resource_nodes"][0], json!(compute.hash));
         assert_eq!(entry.content["resource_nodes"][0]["parent"], json!(core.hash));
         assert_eq!(entry.content["nodes"][0]["status"], "active");
-        let alone = corechannel(1.0, std::slice::from_ref(&core), &[]);
-        assert_eq!(alone.content["nodes"][0]["status"], "waiting");
         let written = serde_json::to_value(&entry).expect("it is JSON");
         assert_eq!(written["type"], "AGGREGATE");
         assert_eq!(written["key"], "corechannel");
