@@ -57,6 +57,9 @@ impl From<Payment> for PaymentMethod {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Document {
     /// The content as JSON [default: read from stdin]
+    #[arg(value_name = "JSON", conflicts_with_all = ["content", "file"])]
+    document: Option<String>,
+    /// The same, by name
     #[arg(long, value_name = "JSON", conflicts_with = "file")]
     content: Option<String>,
     /// File with the content as JSON
@@ -66,8 +69,8 @@ pub(crate) struct Document {
 
 impl Document {
     pub(crate) fn read(&self) -> CliResult<Value> {
-        let (text, source) = match (&self.content, &self.file) {
-            (Some(text), _) => (text.clone(), "--content".to_owned()),
+        let (text, source) = match (self.document.as_ref().or(self.content.as_ref()), &self.file) {
+            (Some(text), _) => (text.clone(), "the command line".to_owned()),
             (None, Some(path)) => {
                 let file = std::fs::File::open(path).map_err(|error| CliError::file("read", path, &error))?;
                 let text = read_bounded(file).map_err(|error| CliError::file("read", path, &error))?;
@@ -81,8 +84,9 @@ impl Document {
                         .map_err(|error| CliError::failure("can't read stdin").cause(error.to_string()))?
                 };
                 if text.trim().is_empty() {
-                    return Err(CliError::usage("no content is given")
-                        .hint("give it with --content '{\"key\": \"value\"}', --file PATH, or on stdin"));
+                    return Err(CliError::usage("no content is given").hint(
+                        "give it as an argument, '{\"key\": \"value\"}', with --file PATH, or on stdin",
+                    ));
                 }
                 (text, "stdin".to_owned())
             }
@@ -90,7 +94,7 @@ impl Document {
         serde_json::from_str(&text).map_err(|error| {
             CliError::usage(format!("the content from {source} is not JSON"))
                 .cause(error.to_string())
-                .hint("texts need quotes of their own, as in --content '\"hello\"'")
+                .hint("texts need quotes of their own, as in '\"hello\"'")
         })
     }
 

@@ -10,7 +10,7 @@ use crate::commands::{
 const AFTER: &str = "\
 First steps:
   aleph account create me
-  aleph post create --type note --content '{\"body\": \"hello\"}'
+  aleph post create --type note '{\"body\": \"hello\"}'
   aleph program deploy ./my-app
 
 Exit codes:

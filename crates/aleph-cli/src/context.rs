@@ -71,18 +71,14 @@ impl Context {
     /// The account called `name`, or the default one.
     pub(crate) fn named_account(&self, name: Option<&str>) -> CliResult<Account> {
         let accounts = self.home.accounts()?;
-        let Some(name) = name.or(accounts.default.as_deref()) else {
-            let error = CliError::usage("no account is chosen")
-                .hint("make one: `aleph account create me`; or import a key: `aleph account import me`");
-            return Err(match &self.devnet {
-                Some(devnet) if !devnet.accounts().is_empty() => {
-                    let names: Vec<&str> =
-                        devnet.accounts().iter().map(|account| account.name.as_str()).collect();
-                    error.hint(format!("the devnet has funded accounts: --account {}", names.join(" | ")))
-                }
-                _ => error,
-            });
+        let funded = self.funded_account();
+        let Some(name) = name.or(accounts.default.as_deref()).or(funded) else {
+            return Err(CliError::usage("no account is chosen")
+                .hint("make one: `aleph account create me`; or import a key: `aleph account import me`"));
         };
+        if funded == Some(name) && self.out.lively {
+            self.out.note(format!("signing as the devnet's {name}"));
+        }
         if let Some(entry) = accounts.find(name) {
             return self.home.unlock(entry);
         }
@@ -90,6 +86,11 @@ impl Context {
             Some(account) => Ok(account),
             None => Err(no_account(name, &accounts)),
         }
+    }
+
+    /// On a devnet somebody can always sign: its first funded account, while no other is chosen.
+    fn funded_account(&self) -> Option<&str> {
+        Some(self.devnet_in_use()?.accounts().first()?.name.as_str())
     }
 
     /// The address whose data is shown: what was given, be it an address or an account's name, else the
@@ -109,7 +110,8 @@ impl Context {
         if let Some(key) = self.global.private_key.as_ref().filter(|_| self.global.account.is_none()) {
             return Ok(Account::from_hex(Chain::Eth, key)?.address().clone());
         }
-        match self.global.account.as_deref().or(accounts.default.as_deref()) {
+        let chosen = self.global.account.as_deref().or(accounts.default.as_deref());
+        match chosen.or(self.funded_account()) {
             Some(name) => known(name).ok_or_else(|| no_account(name, &accounts)),
             None => Err(CliError::usage("no address is given and no account is chosen")
                 .hint("name one with --address, or make an account: `aleph account create me`")),

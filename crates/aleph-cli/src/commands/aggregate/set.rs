@@ -13,8 +13,8 @@ use crate::error::CliResult;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  aleph aggregate set profile --content '{\"name\": \"Ada\"}'
-  aleph aggregate set profile --content '{\"name\": null}'")]
+  aleph aggregate set profile '{\"name\": \"Ada\"}'
+  aleph aggregate set profile '{\"name\": null}'")]
 pub(crate) struct Arguments {
     /// Which document
     key: String,

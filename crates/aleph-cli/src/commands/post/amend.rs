@@ -13,7 +13,7 @@ use crate::error::CliResult;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  aleph post amend HASH --content '{\"body\": \"better\"}'")]
+  aleph post amend HASH '{\"body\": \"better\"}'")]
 pub(crate) struct Arguments {
     /// The original post
     hash: ItemHash,

@@ -10,7 +10,7 @@ use crate::error::CliResult;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  aleph post create --type note --content '{\"body\": \"hello\"}'
+  aleph post create --type note '{\"body\": \"hello\"}'
   aleph post create --type note --file note.json --channel demo
   echo '\"hello\"' | aleph post create --type note")]
 pub(crate) struct Arguments {
