@@ -4,7 +4,13 @@
 //! in time, so that slow senders hold no connection. At the end, requests that are under way are answered
 //! and idle connections are closed.
 //!
+//! A handler may answer before it has read the body (too large, not allowed). A client that is still
+//! sending would then find a broken connection instead of the answer, so the rest of such a body is read
+//! and thrown away first, up to a bound.
+//!
 //! Handlers find the client's address in `axum::extract::ConnectInfo<SocketAddr>`.
+
+mod unread;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -81,9 +87,15 @@ async fn connection(
         tracing::trace!(%peer, %error, "connection keeps its delay");
     }
     let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
+        let (watched, rest) = unread::watch(request);
+        let mut request = watched.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let answer = router.clone().oneshot(request);
+        async move {
+            let answer = answer.await;
+            rest.discard().await;
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
