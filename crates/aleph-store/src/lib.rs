@@ -7,10 +7,13 @@
 //!   [`Transaction::commit`] makes all of it durable with one fsync, or nothing at all.
 //! * Queries are methods of [`Store`] with engine-neutral types; they run off the executor on a bounded
 //!   pool of readers and never wait for the writer (SQLite in WAL mode).
+//! * [`Store::digest`] is one hash over the state that all nodes should share, kept up to date by the
+//!   writer: nodes that differ in it differ in what they decided.
 //!
 //! SQL keeps to a portable subset (explicit columns, `ON CONFLICT`, no triggers): a second engine follows
 //! behind the same methods.
 
+mod digest;
 mod effects;
 mod error;
 mod facts;
@@ -21,6 +24,7 @@ mod sqlite;
 mod sync;
 mod writer;
 
+pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
 pub use sqlite::Store;
 pub use sync::LogEntry;

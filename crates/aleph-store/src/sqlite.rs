@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use crate::{StoreError, Writer, migrations};
+use crate::{StoreError, Writer, digest, migrations};
 
 /// Queries that may run at once; each holds a connection with its own page cache.
 const READERS: usize = 4;
 
 /// Most page cache of the writer and of one reader, in KiB; taken as it is needed. The writer's holds the
 /// upper levels of every index of some millions of messages and the pages of a large transaction.
-const WRITER_CACHE_KIB: i64 = 64 * 1024;
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
 const READER_CACHE_KIB: i64 = 2 * 1024;
 
 /// Pages of the log before it is folded into the database: 64 MiB, so that pages which many transactions
@@ -57,6 +57,7 @@ impl Store {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.set_prepared_statement_cache_capacity(256);
         migrations::apply(&mut connection, path)?;
+        digest::prepare(&mut connection)?;
         let inner = Inner {
             path: path.to_owned(),
             idle: Mutex::new(Vec::new()),

@@ -6,6 +6,8 @@ use aleph_types::{ItemHash, Message, MessageStatus, Rejection, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
+use crate::digest::column::text;
+use crate::digest::{Part, Sums};
 use crate::facts::{StoredFacts, status_of};
 use crate::{StoreError, effects};
 
@@ -79,7 +81,8 @@ impl Writer {
     pub fn begin(&mut self) -> Result<Transaction<'_>, StoreError> {
         let transaction =
             self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        Ok(Transaction { transaction })
+        let sums = Sums::load(&transaction)?;
+        Ok(Transaction { transaction, sums })
     }
 
     /// Bounds the database to `pages` beyond its present size (`None` lifts the bound, `Some(0)` lets it
@@ -102,6 +105,7 @@ impl Writer {
 #[derive(Debug)]
 pub struct Transaction<'a> {
     transaction: rusqlite::Transaction<'a>,
+    sums: Sums,
 }
 
 impl Transaction<'_> {
@@ -173,7 +177,7 @@ impl Transaction<'_> {
                 .execute((tag, seq))?;
         }
         for effect in effects {
-            effects::apply(&self.transaction, effect, seq)?;
+            effects::apply(&self.transaction, &mut self.sums, effect, seq)?;
         }
         Ok(seq)
     }
@@ -355,12 +359,13 @@ impl Transaction<'_> {
 
     /// Makes everything durable.
     pub fn commit(self) -> Result<(), StoreError> {
+        self.sums.store(&self.transaction)?;
         Ok(self.transaction.commit()?)
     }
 
     /// Sets the status of a hash and returns the one before. The first reception time stays.
     fn set_status(
-        &self,
+        &mut self,
         hash: &ItemHash,
         status: MessageStatus,
         reception_time: Timestamp,
@@ -378,6 +383,12 @@ impl Transaction<'_> {
                 .prepare_cached("UPDATE statuses SET status = ?2, message = ?3 WHERE item_hash = ?1")?
                 .execute((hash.as_str(), status.as_str(), message))?;
         }
+        if let Some(was) = was.filter(|was| is_final(*was)) {
+            self.sums.subtract(Part::Statuses, &[text(hash.as_str()), text(was.as_str())]);
+        }
+        if is_final(status) {
+            self.sums.add(Part::Statuses, &[text(hash.as_str()), text(status.as_str())]);
+        }
         Ok(was)
     }
 
@@ -390,6 +401,17 @@ impl Transaction<'_> {
         };
         self.transaction.prepare_cached(sql)?.execute([hash.as_str()])?;
         Ok(())
+    }
+}
+
+/// Whether every node comes to this status alike: the digest covers it.
+fn is_final(status: MessageStatus) -> bool {
+    match status {
+        MessageStatus::Processed
+        | MessageStatus::Removing
+        | MessageStatus::Forgotten
+        | MessageStatus::Removed => true,
+        MessageStatus::Pending | MessageStatus::Rejected => false,
     }
 }
 

@@ -168,6 +168,7 @@ async fn state_after(messages: &[&Value], restart: bool) -> BTreeMap<&'static st
     } else {
         vec![messages]
     };
+    let mut digest = String::new();
     for (index, part) in parts.iter().enumerate() {
         let mut config = Config::default();
         config.storage.data_dir = folder.path().join("node");
@@ -195,12 +196,17 @@ async fn state_after(messages: &[&Value], restart: bool) -> BTreeMap<&'static st
         }
         if last {
             assert_eq!(node.metrics.pending.get(), 0, "messages still wait after everything arrived");
+            let both = node.store.recompute_digest().await.unwrap();
+            assert_eq!(both.kept, both.recomputed);
+            digest = both.kept.digest;
         }
         stop.cancel();
         drop(node);
         serving.await.unwrap().unwrap();
     }
-    dump(&folder.path().join("node/node.sqlite3"))
+    let mut state = dump(&folder.path().join("node/node.sqlite3"));
+    state.insert("digest", vec![digest]);
+    state
 }
 
 /// The logical state, without what belongs to this node alone.

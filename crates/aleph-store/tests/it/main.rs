@@ -1,5 +1,6 @@
 //! The database as the pipeline uses it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod digest;
 mod opening;
 mod rules;

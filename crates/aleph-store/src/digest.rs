@@ -1,0 +1,445 @@
+//! One hash over the state that every node should share, kept up to date with each change.
+//!
+//! Each row of the covered tables is hashed (SHA-256 of the table's name and the columns, each with its
+//! kind and length), and the hashes of a table are summed modulo 2²⁵⁶. A sum knows no order, so nodes that
+//! processed the same messages in different orders agree; a change costs one hash for the row that goes and
+//! one for the row that comes. The sums stand in `meta` and change in the transaction that changes the
+//! rows. The state's digest is the SHA-256 of all tables' sums; one sum a table makes a difference findable.
+//!
+//! Covered is what messages did and all nodes decide alike: fates that are final (processed, removing,
+//! forgotten, removed), posts and the version that they show, amends, aggregates and each field with the
+//! element that set it, tags, the pins of STORE messages, machines and what they need, balances. Not
+//! covered is what belongs to one node: places in its order of processing, times of reception, what waits
+//! or was refused here, which files are on its disk, grace times, allocations, and which of several FORGETs
+//! came first. Message texts are covered by their hashes.
+//!
+//! The digest shows that two nodes differ, by fault or by bug. It proves nothing to anyone: a node can
+//! answer any digest, and sums of hashes are no commitment against somebody who chooses the rows
+//! (`docs/adr/0010-state-digest.md`).
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Params};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Store, StoreError};
+
+/// Rises when what is hashed changes: sums of another version are computed anew at the start.
+const VERSION: &str = "1";
+
+/// Where the sums stand in `meta`.
+const KEY: &str = "digest";
+
+/// A table that the digest covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Statuses,
+    Posts,
+    Amends,
+    Aggregates,
+    AggregateFields,
+    FileTags,
+    FilePins,
+    Vms,
+    VmReferences,
+    Balances,
+}
+
+impl Part {
+    const ALL: [Part; 10] = [
+        Part::Statuses,
+        Part::Posts,
+        Part::Amends,
+        Part::Aggregates,
+        Part::AggregateFields,
+        Part::FileTags,
+        Part::FilePins,
+        Part::Vms,
+        Part::VmReferences,
+        Part::Balances,
+    ];
+
+    fn table(self) -> &'static str {
+        match self {
+            Part::Statuses => "statuses",
+            Part::Posts => "posts",
+            Part::Amends => "amends",
+            Part::Aggregates => "aggregates",
+            Part::AggregateFields => "aggregate_fields",
+            Part::FileTags => "file_tags",
+            Part::FilePins => "file_pins",
+            Part::Vms => "vms",
+            Part::VmReferences => "vm_references",
+            Part::Balances => "balances",
+        }
+    }
+
+    /// What is hashed of a row, in this order.
+    fn columns(self) -> &'static str {
+        match self {
+            Part::Statuses => "item_hash, status",
+            Part::Posts => "original, owner, post_type, reference, channel, created, latest, last_updated",
+            Part::Amends => "original, time, amend",
+            Part::Aggregates => "owner, key, created, first_hash, updated, last_hash, elements",
+            Part::AggregateFields => "owner, key, field, value, time, hash",
+            Part::FileTags => "tag, owner, file, message, time",
+            Part::FilePins => "file, pinned_by, owner, reference, tag, created",
+            Part::Vms => {
+                "item_hash, message_type, owner, created, replaces, allow_amend, on_message, persistent"
+            }
+            Part::VmReferences => "reference, vm",
+            Part::Balances => "address, chain, dapp, amount, height",
+        }
+    }
+
+    /// Which rows are covered.
+    fn covered(self) -> &'static str {
+        match self {
+            Part::Statuses => "status IN ('processed', 'removing', 'forgotten', 'removed')",
+            Part::FilePins => "kind = 'message'",
+            _ => "TRUE",
+        }
+    }
+}
+
+/// A sum of hashes modulo 2²⁵⁶ (least significant word first), and of how many rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sum {
+    words: [u64; 4],
+    rows: u64,
+}
+
+impl Sum {
+    fn add(&mut self, hash: [u64; 4]) {
+        let mut carry = false;
+        for (word, other) in self.words.iter_mut().zip(hash) {
+            let (sum, one) = word.overflowing_add(other);
+            let (sum, two) = sum.overflowing_add(u64::from(carry));
+            *word = sum;
+            carry = one | two;
+        }
+        self.rows = self.rows.wrapping_add(1);
+    }
+
+    fn subtract(&mut self, hash: [u64; 4]) {
+        let mut borrow = false;
+        for (word, other) in self.words.iter_mut().zip(hash) {
+            let (rest, one) = word.overflowing_sub(other);
+            let (rest, two) = rest.overflowing_sub(u64::from(borrow));
+            *word = rest;
+            borrow = one | two;
+        }
+        self.rows = self.rows.wrapping_sub(1);
+    }
+
+    fn bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(self.words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; 32], rows: u64) -> Self {
+        Self { words: words(bytes), rows }
+    }
+}
+
+fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    let mut words = [0; 4];
+    for (word, place) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = place.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    }
+    words
+}
+
+/// SHA-256 of a row.
+struct RowHash(Sha256);
+
+impl RowHash {
+    fn new(part: Part) -> Self {
+        let mut row = Self(Sha256::new());
+        row.push(ValueRef::Text(part.table().as_bytes()));
+        row
+    }
+
+    fn push(&mut self, value: ValueRef<'_>) {
+        let mut sized = |kind: u8, bytes: &[u8]| {
+            self.0.update([kind]);
+            self.0.update((bytes.len() as u64).to_le_bytes());
+            self.0.update(bytes);
+        };
+        match value {
+            ValueRef::Null => sized(0, &[]),
+            ValueRef::Integer(number) => sized(1, &number.to_le_bytes()),
+            ValueRef::Real(number) => sized(2, &number.to_le_bytes()),
+            ValueRef::Text(text) => sized(3, text),
+            ValueRef::Blob(bytes) => sized(4, bytes),
+        }
+    }
+
+    fn finish(self) -> [u64; 4] {
+        words(&self.0.finalize().into())
+    }
+}
+
+fn row_hash(part: Part, columns: &[ValueRef<'_>]) -> [u64; 4] {
+    let mut row = RowHash::new(part);
+    for column in columns {
+        row.push(*column);
+    }
+    row.finish()
+}
+
+/// Columns of a row as [`Sums::add`] takes them.
+pub(crate) mod column {
+    use rusqlite::types::ValueRef;
+
+    pub(crate) fn text(text: &str) -> ValueRef<'_> {
+        ValueRef::Text(text.as_bytes())
+    }
+
+    pub(crate) fn optional(text: Option<&str>) -> ValueRef<'_> {
+        text.map_or(ValueRef::Null, self::text)
+    }
+
+    pub(crate) fn number(number: i64) -> ValueRef<'static> {
+        ValueRef::Integer(number)
+    }
+}
+
+/// The sums of all tables as one transaction changes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sums {
+    parts: [Sum; Part::ALL.len()],
+    changed: bool,
+}
+
+impl Sums {
+    /// The sums that stand in the database; `None` if there are none of this version.
+    fn stored(connection: &Connection) -> Result<Option<Self>, StoreError> {
+        let text: Option<String> = connection
+            .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+            .query_row([KEY], |row| row.get(0))
+            .optional()?;
+        let Some(text) = text else { return Ok(None) };
+        let mut words = text.split(' ');
+        if words.next() != Some(VERSION) {
+            return Ok(None);
+        }
+        let mut sums = Self { parts: Default::default(), changed: false };
+        for part in &mut sums.parts {
+            *part = words.next().and_then(read_sum).ok_or_else(|| StoreError::corrupt("digest", &text))?;
+        }
+        Ok(Some(sums))
+    }
+
+    /// The sums that a transaction begins with.
+    pub(crate) fn load(connection: &Connection) -> Result<Self, StoreError> {
+        Self::stored(connection)?.ok_or_else(|| StoreError::corrupt("digest", "of another version"))
+    }
+
+    /// Writes the sums down, if they changed.
+    pub(crate) fn store(&self, connection: &Connection) -> Result<(), StoreError> {
+        if !self.changed {
+            return Ok(());
+        }
+        let mut text = VERSION.to_owned();
+        for part in &self.parts {
+            text.push_str(&format!(" {}:{}", hex::encode(part.bytes()), part.rows));
+        }
+        connection
+            .prepare_cached(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2) \
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            )?
+            .execute((KEY, text))?;
+        Ok(())
+    }
+
+    /// The sums of what the tables hold.
+    fn of_tables(connection: &Connection) -> Result<Self, StoreError> {
+        let mut sums = Self { parts: Default::default(), changed: true };
+        for part in Part::ALL {
+            sums.add_stored(connection, part, "TRUE", [])?;
+        }
+        Ok(sums)
+    }
+
+    /// A row with these columns came.
+    pub(crate) fn add(&mut self, part: Part, columns: &[ValueRef<'_>]) {
+        self.parts[part as usize].add(row_hash(part, columns));
+        self.changed = true;
+    }
+
+    /// A row with these columns goes.
+    pub(crate) fn subtract(&mut self, part: Part, columns: &[ValueRef<'_>]) {
+        self.parts[part as usize].subtract(row_hash(part, columns));
+        self.changed = true;
+    }
+
+    /// The rows that `condition` selects came: called after the change.
+    pub(crate) fn add_stored(
+        &mut self,
+        connection: &Connection,
+        part: Part,
+        condition: &str,
+        parameters: impl Params,
+    ) -> Result<(), StoreError> {
+        self.each_stored(connection, part, condition, parameters, Sum::add)
+    }
+
+    /// The rows that `condition` selects go: called before the change.
+    pub(crate) fn subtract_stored(
+        &mut self,
+        connection: &Connection,
+        part: Part,
+        condition: &str,
+        parameters: impl Params,
+    ) -> Result<(), StoreError> {
+        self.each_stored(connection, part, condition, parameters, Sum::subtract)
+    }
+
+    fn each_stored(
+        &mut self,
+        connection: &Connection,
+        part: Part,
+        condition: &str,
+        parameters: impl Params,
+        change: impl Fn(&mut Sum, [u64; 4]),
+    ) -> Result<(), StoreError> {
+        let (columns, table, covered) = (part.columns(), part.table(), part.covered());
+        let mut statement = connection
+            .prepare_cached(&format!("SELECT {columns} FROM {table} WHERE {covered} AND ({condition})"))?;
+        let count = statement.column_count();
+        let mut rows = statement.query(parameters)?;
+        while let Some(row) = rows.next()? {
+            let mut hash = RowHash::new(part);
+            for column in 0..count {
+                hash.push(row.get_ref(column)?);
+            }
+            change(&mut self.parts[part as usize], hash.finish());
+            self.changed = true;
+        }
+        Ok(())
+    }
+
+    fn to_digest(&self) -> StateDigest {
+        let mut whole = Sha256::new();
+        whole.update(b"alephd state ");
+        whole.update(VERSION);
+        let mut parts = BTreeMap::new();
+        for (part, sum) in Part::ALL.into_iter().zip(&self.parts) {
+            whole.update(sum.bytes());
+            parts.insert(part.table(), PartDigest { digest: hex::encode(sum.bytes()), rows: sum.rows });
+        }
+        StateDigest {
+            digest: hex::encode(whole.finalize()),
+            messages: self.parts[Part::Statuses as usize].rows,
+            parts,
+        }
+    }
+}
+
+fn read_sum(text: &str) -> Option<Sum> {
+    let (sum, rows) = text.split_once(':')?;
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(sum, &mut bytes).ok()?;
+    Some(Sum::from_bytes(&bytes, rows.parse().ok()?))
+}
+
+/// Computes the sums of a database that has none of this version.
+pub(crate) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+    if Sums::stored(connection)?.is_some() {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    Sums::of_tables(&transaction)?.store(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// The digest of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartDigest {
+    /// The sum of its rows' hashes: 64 hexadecimal digits.
+    pub digest: String,
+    /// Rows that are covered.
+    pub rows: u64,
+}
+
+/// The digest of the state that all nodes should share; see the ADR on the state digest for what it covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDigest {
+    /// Over everything: 64 hexadecimal digits.
+    pub digest: String,
+    /// Messages whose fate is final.
+    pub messages: u64,
+    /// By table.
+    pub parts: BTreeMap<&'static str, PartDigest>,
+}
+
+/// The digest that was kept up to date, and the one that the tables give, at one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecomputedDigest {
+    /// As kept by the writer.
+    pub kept: StateDigest,
+    /// As the tables are. Unless it equals `kept`, the database is damaged or a program has a bug.
+    pub recomputed: StateDigest,
+}
+
+impl Store {
+    /// The digest of the state after the last commit.
+    pub async fn digest(&self) -> Result<StateDigest, StoreError> {
+        self.read(|connection| Ok(Sums::load(connection)?.to_digest())).await
+    }
+
+    /// Computes the digest from the tables, beside the kept one. Reads every row: about a second for a
+    /// million.
+    pub async fn recompute_digest(&self) -> Result<RecomputedDigest, StoreError> {
+        self.read(|connection| {
+            let snapshot = connection.unchecked_transaction()?;
+            Ok(RecomputedDigest {
+                kept: Sums::load(&snapshot)?.to_digest(),
+                recomputed: Sums::of_tables(&snapshot)?.to_digest(),
+            })
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_carry_and_know_no_order() {
+        let (big, small) = ([u64::MAX, u64::MAX, 7, u64::MAX], [1, 0, u64::MAX, 3]);
+        let (mut one, mut other) = (Sum::default(), Sum::default());
+        one.add(big);
+        one.add(small);
+        other.add(small);
+        other.add(big);
+        assert_eq!(one, other);
+        assert_eq!((one.words, one.rows), ([0, 0, 7, 3], 2));
+        one.subtract(big);
+        one.subtract(small);
+        assert_eq!(one, Sum::default());
+        assert_eq!(read_sum(&format!("{}:2", hex::encode(other.bytes()))), Some(other));
+    }
+
+    #[test]
+    fn columns_do_not_run_into_each_other() {
+        use column::{number, optional, text};
+        let hashes = [
+            row_hash(Part::Amends, &[text("a"), text("b")]),
+            row_hash(Part::Amends, &[text("ab"), text("")]),
+            row_hash(Part::Amends, &[text("ab"), optional(None)]),
+            row_hash(Part::Amends, &[text("ab"), number(0)]),
+            row_hash(Part::Posts, &[text("a"), text("b")]),
+        ];
+        for (index, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[..index].contains(hash), "row {index}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The state's digest follows every change of the tables, and its inverse.
+
+use aleph_rules::{
+    AggregateState, BalanceEntry, Effect, FieldValue, FileInfo, FileKind, Forgotten, PinnedFile, PostVersion,
+    Stamp, TagTarget, VmRecord,
+};
+use aleph_store::{NewMessage, StateDigest, Store, Writer};
+use aleph_types::{Address, ItemHash, MessageType, ParsedMessage, Timestamp};
+use serde_json::json;
+
+struct World {
+    runtime: tokio::runtime::Runtime,
+    store: Store,
+    writer: Writer,
+    messages: usize,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, writer) = Store::open(&folder.path().join("node.sqlite3")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        Self { runtime, store, writer, messages: 0, _folder: folder }
+    }
+
+    /// Applies effects in the name of a new message; returns that message and the digest afterwards.
+    fn apply(&mut self, effects: &[Effect]) -> (ItemHash, StateDigest) {
+        self.messages += 1;
+        let parsed = message(self.messages);
+        let new = NewMessage {
+            message: &parsed.message,
+            content: parsed.content.as_ref().unwrap(),
+            document: None,
+            size: 1,
+            reception_time: Timestamp::EPOCH,
+        };
+        let mut transaction = self.writer.begin().unwrap();
+        transaction.process(new, effects).unwrap();
+        transaction.commit().unwrap();
+        (parsed.message.item_hash, self.digest())
+    }
+
+    /// The kept digest, which must be the one that the tables give.
+    fn digest(&self) -> StateDigest {
+        let both = self.runtime.block_on(self.store.recompute_digest()).unwrap();
+        assert_eq!(both.kept, both.recomputed);
+        assert_eq!(both.kept, self.runtime.block_on(self.store.digest()).unwrap());
+        both.kept
+    }
+}
+
+/// The message in whose name a world's effects number `number` are applied.
+fn message(number: usize) -> ParsedMessage {
+    let text = json!({ "address": "0xA", "time": number, "type": "t", "content": 1 }).to_string();
+    ParsedMessage::from_value(&json!({
+        "chain": "ETH", "sender": "0xA", "signature": "0x", "type": "POST", "time": number,
+        "item_hash": ItemHash::sha256(text.as_bytes()), "item_content": text,
+    }))
+    .unwrap()
+}
+
+fn stamp(number: usize) -> Stamp {
+    let message = message(number).message;
+    Stamp { time: message.time, hash: message.item_hash }
+}
+
+fn owner() -> Address {
+    Address::from("0xA")
+}
+
+fn aggregate(elements: u64) -> AggregateState {
+    AggregateState { owner: owner(), key: "k".into(), first: stamp(1), last: stamp(2), elements }
+}
+
+fn field(name: &str, by: usize) -> FieldValue {
+    FieldValue { field: name.into(), value: json!({ "by": by }), stamp: stamp(by) }
+}
+
+fn tag(by: usize) -> Effect {
+    let target = TagTarget { tag: "t".into(), owner: owner(), file: stamp(by).hash, stamp: stamp(by) };
+    Effect::SetTag(target)
+}
+
+fn balances(height: i64, amount: &str) -> Effect {
+    let entries = vec![BalanceEntry { address: owner(), amount: amount.into() }];
+    Effect::SetBalances { chain: "ETH".into(), dapp: String::new(), height, entries }
+}
+
+#[test]
+fn each_effect_changes_it_and_its_inverse_leads_back() {
+    let post = Effect::CreatePost {
+        original: stamp(1),
+        owner: owner(),
+        post_type: "note".into(),
+        reference: None,
+        channel: None,
+    };
+    let shows = |by: usize| Effect::ShowVersion(PostVersion { original: stamp(1).hash, latest: stamp(by) });
+    let pin = Effect::PinFile(PinnedFile {
+        file: stamp(9).hash,
+        info: FileInfo { size: 3, kind: FileKind::File },
+        owner: owner(),
+        message: stamp(1).hash,
+        reference: Some("r".into()),
+        tag: "t".into(),
+        created: stamp(1).time,
+    });
+    let unpin = Effect::Unpin { file: stamp(9).hash, message: stamp(1).hash, grace: true };
+    let vm = Effect::CreateVm(VmRecord {
+        item_hash: stamp(1).hash,
+        message_type: MessageType::Program,
+        owner: owner(),
+        created: stamp(1).time,
+        replaces: None,
+        allow_amend: true,
+        on_message: false,
+        persistent: false,
+        references: vec![stamp(2).hash, stamp(3).hash, stamp(2).hash],
+    });
+    let merged = |elements, fields| Effect::MergeAggregate { state: aggregate(elements), fields };
+    let rebuilt = |state, fields| Effect::ReplaceAggregate { owner: owner(), key: "k".into(), state, fields };
+    let add_amend = Effect::AddAmend { original: stamp(1).hash, amend: stamp(2) };
+    let remove_amend = Effect::RemoveAmend { original: stamp(1).hash, amend: stamp(2) };
+    // What is there before, a change, its inverse, and the tables that the change shows in.
+    let cases: Vec<(Vec<Effect>, Effect, Effect, &[&str])> = vec![
+        (vec![], post.clone(), Effect::RemovePost(stamp(1).hash), &["posts"]),
+        (vec![post.clone()], shows(2), shows(1), &["posts"]),
+        (vec![post], add_amend, remove_amend, &["amends"]),
+        (vec![], merged(1, vec![field("a", 1)]), rebuilt(None, vec![]), &["aggregates", "aggregate_fields"]),
+        (
+            vec![merged(1, vec![field("a", 1)])],
+            merged(2, vec![field("a", 2), field("b", 2)]),
+            rebuilt(Some(aggregate(1)), vec![field("a", 1)]),
+            &["aggregates", "aggregate_fields"],
+        ),
+        (vec![], pin, unpin, &["file_pins"]),
+        (vec![], tag(1), Effect::RemoveTag("t".into()), &["file_tags"]),
+        (vec![tag(1)], tag(2), tag(1), &["file_tags"]),
+        (vec![], vm, Effect::RemoveVm(stamp(1).hash), &["vms", "vm_references"]),
+    ];
+    for (before, change, inverse, tables) in cases {
+        let mut world = World::new();
+        let (_, start) = world.apply(&before);
+        let (_, changed) = world.apply(std::slice::from_ref(&change));
+        let (_, back) = world.apply(&[inverse]);
+        for table in start.parts.keys().filter(|table| **table != "statuses") {
+            let differs = start.parts[table] != changed.parts[table];
+            assert_eq!(differs, tables.contains(table), "{table} after {change:?}");
+            assert_eq!(start.parts[table], back.parts[table], "{table} after the inverse of {change:?}");
+        }
+        assert_eq!((start.messages, back.messages), (1, 3));
+    }
+}
+
+#[test]
+fn balances_count_only_when_they_are_newer() {
+    let mut world = World::new();
+    let (_, first) = world.apply(&[balances(10, "5")]);
+    let (_, older) = world.apply(&[balances(9, "6")]);
+    let (_, newer) = world.apply(&[balances(11, "7")]);
+    assert_eq!(first.parts["balances"], older.parts["balances"]);
+    assert_ne!(first.parts["balances"], newer.parts["balances"]);
+    assert_eq!(newer.parts["balances"].rows, 1);
+}
+
+#[test]
+fn forgetting_changes_the_fate_only() {
+    let mut world = World::new();
+    let (target, before) = world.apply(&[]);
+    let by = stamp(7);
+    let forget = Effect::Forget(Forgotten { target, by: by.hash, at: by.time });
+    let (_, after) = world.apply(std::slice::from_ref(&forget));
+    let (_, again) = world.apply(&[forget]);
+    assert_ne!(before.digest, after.digest);
+    assert_ne!(after.digest, again.digest, "a FORGET is a message too");
+    assert_eq!((after.messages, again.messages), (2, 3));
+}
+
+#[test]
+fn what_is_not_committed_leaves_no_trace_and_what_only_this_node_knows_has_none() {
+    let mut world = World::new();
+    let (_, before) = world.apply(&[tag(1)]);
+    {
+        let mut transaction = world.writer.begin().unwrap();
+        transaction.add_file(&stamp(3).hash, 5, "file").unwrap();
+        transaction.set_meta("any", "thing").unwrap();
+        transaction.commit().unwrap();
+    }
+    assert_eq!(world.digest(), before);
+}
+
+#[test]
+fn a_database_without_sums_gets_them_at_the_start_and_a_changed_row_is_found() {
+    let mut world = World::new();
+    let (_, before) = world.apply(&[tag(1), balances(1, "1")]);
+    let path = world.store.path().to_owned();
+    let by_hand = rusqlite::Connection::open(&path).unwrap();
+    by_hand.execute("DELETE FROM meta WHERE key = 'digest'", []).unwrap();
+    let (store, _writer) = Store::open(&path).unwrap();
+    assert_eq!(world.runtime.block_on(store.digest()).unwrap(), before);
+
+    by_hand.execute("UPDATE balances SET amount = '1000000'", []).unwrap();
+    let both = world.runtime.block_on(store.recompute_digest()).unwrap();
+    let differing: Vec<_> =
+        both.kept.parts.iter().filter(|(table, part)| both.recomputed.parts[*table] != **part).collect();
+    assert_eq!(both.kept, before);
+    assert_eq!(differing.iter().map(|(table, _)| **table).collect::<Vec<_>>(), ["balances"]);
+}
