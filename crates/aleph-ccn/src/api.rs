@@ -10,6 +10,7 @@ mod authorizations;
 mod body;
 mod cors;
 mod counts;
+mod digest;
 mod downloads;
 mod errors;
 mod json;
@@ -33,6 +34,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aleph_store::RecomputedDigest;
 use aleph_store::queries::AddressCounts;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
@@ -66,6 +68,7 @@ struct Api {
     counts: Cached<metrics::Counts>,
     channels: Cached<Arc<Vec<String>>>,
     address_counts: Cached<Arc<BTreeMap<String, AddressCounts>>>,
+    recomputed_digest: Cached<Arc<RecomputedDigest>>,
 }
 
 /// Every route of a core node.
@@ -82,6 +85,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         counts: Cached::new(COUNTS_AGE),
         channels: Cached::new(CHANNELS_AGE),
         address_counts: Cached::new(ADDRESS_COUNTS_AGE),
+        recomputed_digest: Cached::new(digest::RECOMPUTED_AGE),
     });
     Router::new()
         .merge(message_routes())
@@ -184,6 +188,7 @@ fn node_routes() -> Router<Arc<Api>> {
         .route("/api/v0/info/public.json", on_get(node_info::public))
         .route("/api/v1/programs/{hash}/placement", on_get(node_info::placement))
         .route("/api/v1/node/health", on_get(node_info::health))
+        .route("/api/v1/node/digest", on_get(digest::get))
         .route("/api/v1/sync/log", on_get(sync::log))
         .route("/api/v1/sync/messages", on_post(sync::messages))
 }

@@ -1,5 +1,7 @@
 //! `alephd inspect`: why a message, a program or a node is in the state that it is in, in words.
 
+mod digest;
+
 use std::fmt::Write as _;
 
 use aleph_sdk::Client;
@@ -11,15 +13,15 @@ use serde_json::Value;
 /// Why things are as they are
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// The core node to ask
+    /// The core node to ask; `digest` compares several
     #[arg(
-        long,
+        long = "node",
         value_name = "URL",
         env = "ALEPH_NODE",
         default_value = "http://127.0.0.1:4024",
         global = true
     )]
-    node: String,
+    nodes: Vec<String>,
     /// Show the node's answer as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -35,6 +37,12 @@ enum What {
     Placement { program: ItemHash },
     /// Whether the node is well, and how many others it is connected to
     Peers,
+    /// Whether nodes came to the same state: one hash over it, and by table where they differ
+    Digest {
+        /// Let each node compute its digest from its tables as well (reads every row)
+        #[arg(long)]
+        recompute: bool,
+    },
 }
 
 /// Asks and prints.
@@ -42,8 +50,13 @@ enum What {
 /// # Errors
 /// When the node does not answer, or knows nothing of what was asked.
 pub(crate) async fn run(args: InspectArgs) -> Result<()> {
-    let node = Client::new(&args.node)?;
-    let base = node.base_url().to_owned();
+    if let What::Digest { recompute } = args.what {
+        return digest::run(&args.nodes, recompute, args.json).await;
+    }
+    let [node] = args.nodes.as_slice() else {
+        bail!("only 'inspect digest' asks several nodes; give '--node' once");
+    };
+    let base = Client::new(node)?.base_url().to_owned();
     let (answer, words): (Value, fn(&Value) -> String) = match &args.what {
         What::Message { hash } => {
             let path = format!("{base}/api/v0/messages/{hash}");
@@ -63,6 +76,7 @@ pub(crate) async fn run(args: InspectArgs) -> Result<()> {
             let answer = get(&format!("{base}/api/v1/node/health")).await?;
             (answer.with_context(|| format!("{base} is no alephd core node"))?, peers)
         }
+        What::Digest { .. } => return Ok(()),
     };
     let text = if args.json { serde_json::to_string_pretty(&answer)? + "\n" } else { words(&answer) };
     print!("{text}");

@@ -7,5 +7,6 @@ mod node;
 mod order;
 mod publishing;
 mod sockets;
+mod state;
 mod storage;
 mod transport;

@@ -23,6 +23,15 @@ async fn a_message_is_on_every_core_node_and_is_there_after_a_restart() {
             .await
             .expect("it spreads");
     }
+    eventually("all nodes have the same state", async || {
+        let mut inspect = alephd();
+        inspect.args(["inspect", "digest"]);
+        for node in 0..3 {
+            inspect.args(["--node", devnet.url(node)]);
+        }
+        inspect.output().await.expect("it runs").status.success()
+    })
+    .await;
     let keys_before = (account.address().clone(), devnet.description["core_nodes"][0]["node_hash"].clone());
     devnet.stop().await;
 
