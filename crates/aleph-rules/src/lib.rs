@@ -40,6 +40,7 @@ pub use facts::{
     TagVersion, VmFact,
 };
 pub use node_post::Publishers;
+pub use permissions::{Subject, granting_entry};
 pub use stamp::Stamp;
 
 use aleph_types::content::Content;

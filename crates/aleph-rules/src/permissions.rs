@@ -11,12 +11,17 @@ pub(crate) const SECURITY_KEY: &str = "security";
 /// What an entry's filters are held against: usually the message itself, for amends and FORGETs the
 /// message that they touch.
 #[derive(Debug, Clone)]
-pub(crate) struct Subject<'a> {
-    pub(crate) message_type: MessageType,
-    pub(crate) chain: Chain,
-    pub(crate) channel: Option<&'a Channel>,
-    pub(crate) post_type: Option<&'a str>,
-    pub(crate) aggregate_key: Option<&'a str>,
+pub struct Subject<'a> {
+    /// What kind of message.
+    pub message_type: MessageType,
+    /// Chain of its sender's key.
+    pub chain: Chain,
+    /// Its label.
+    pub channel: Option<&'a Channel>,
+    /// `content.type` of a POST.
+    pub post_type: Option<&'a str>,
+    /// `content.key` of an AGGREGATE.
+    pub aggregate_key: Option<&'a str>,
 }
 
 /// Whether `sender` may act for `owner` on `subject`; `Err` of the inner result is the refusal.
@@ -29,10 +34,24 @@ pub(crate) fn check<F: Facts>(
     if sender.is_same_as(owner) {
         return Ok(Ok(()));
     }
-    let granted = facts.aggregate_field(owner, SECURITY_KEY, "authorizations")?.is_some_and(|(value, _)| {
-        value.as_array().is_some_and(|entries| entries.iter().any(|entry| allows(entry, sender, subject)))
-    });
+    let granted = granting_entry(sender, owner, subject, facts)?.is_some();
     Ok(if granted { Ok(()) } else { Err(denied(sender, owner)) })
+}
+
+/// The first entry of the owner's `security` aggregate that lets `sender` act on `subject` for `owner`.
+///
+/// Errors are those of the facts' source.
+pub fn granting_entry<F: Facts>(
+    sender: &Address,
+    owner: &Address,
+    subject: &Subject<'_>,
+    facts: &mut F,
+) -> Result<Option<Value>, F::Error> {
+    let Some((Value::Array(entries), _)) = facts.aggregate_field(owner, SECURITY_KEY, "authorizations")?
+    else {
+        return Ok(None);
+    };
+    Ok(entries.into_iter().find(|entry| allows(entry, sender, subject)))
 }
 
 /// The refusal of code 2.

@@ -9,8 +9,11 @@ use sha2::{Digest, Sha256};
 use crate::StoreError;
 
 /// Every migration, in order. An applied file never changes; add a new one instead.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_core.sql"), include_str!("../migrations/0002_rare_filters.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_core.sql"),
+    include_str!("../migrations/0002_rare_filters.sql"),
+    include_str!("../migrations/0003_origin.sql"),
+];
 
 pub(crate) fn apply(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     connection.execute_batch(

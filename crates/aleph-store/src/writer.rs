@@ -30,6 +30,8 @@ pub struct NewMessage<'a> {
     pub size: u64,
     /// When this node met the message.
     pub reception_time: Timestamp,
+    /// Where it came from (a word of the pipeline).
+    pub origin: &'a str,
 }
 
 /// A copy of a message that waits.
@@ -141,8 +143,8 @@ impl Transaction<'_> {
             .prepare_cached(
                 "INSERT INTO messages (item_hash, message_type, chain, sender, owner, signature, item_type, \
                  item_content, content, size, time, content_time, channel, content_type, reference, \
-                 content_key, content_hash, payment_type, reception_time) \
-                 VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
+                 content_key, content_hash, payment_type, reception_time, origin) \
+                 VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
             )?
             .execute(rusqlite::params![
                 message.item_hash.as_str(),
@@ -164,6 +166,7 @@ impl Transaction<'_> {
                 content_hash,
                 payment_type(content).map(PaymentType::as_str),
                 new.reception_time.as_micros(),
+                new.origin,
             ])?;
         let seq = self.transaction.last_insert_rowid();
         let was =

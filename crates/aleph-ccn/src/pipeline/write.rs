@@ -345,6 +345,7 @@ impl Step<'_> {
                 document: ready.fetched.as_ref().map(|fetched| &*fetched.document),
                 size,
                 reception_time: envelope.reception_time,
+                origin: envelope.origin.as_str(),
             },
             effects,
         )?;

@@ -34,6 +34,7 @@ impl World {
             document: None,
             size: 1,
             reception_time: Timestamp::EPOCH,
+            origin: "http",
         };
         let mut transaction = self.writer.begin().unwrap();
         transaction.process(new, effects).unwrap();

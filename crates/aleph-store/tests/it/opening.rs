@@ -23,6 +23,7 @@ fn new_message(parsed: &ParsedMessage) -> NewMessage<'_> {
         document: None,
         size: 1,
         reception_time: Timestamp::EPOCH,
+        origin: "http",
     }
 }
 

@@ -57,6 +57,7 @@ impl World {
                 document: None,
                 size: 1,
                 reception_time: Timestamp::from_secs(1),
+                origin: "http",
             };
             transaction.process(new, effects).unwrap();
             transaction.commit().unwrap();
