@@ -13,6 +13,7 @@ mod counts;
 mod digest;
 mod downloads;
 mod errors;
+mod explain;
 mod json;
 mod live;
 mod message;
@@ -188,6 +189,7 @@ fn node_routes() -> Router<Arc<Api>> {
         .route("/api/v0/info/public.json", on_get(node_info::public))
         .route("/api/v1/programs/{hash}/placement", on_get(node_info::placement))
         .route("/api/v1/node/health", on_get(node_info::health))
+        .route("/api/v1/messages/{hash}/explain", on_get(explain::get))
         .route("/api/v1/node/digest", on_get(digest::get))
         .route("/api/v1/sync/log", on_get(sync::log))
         .route("/api/v1/sync/messages", on_post(sync::messages))

@@ -59,13 +59,17 @@ pub(crate) async fn run(args: InspectArgs) -> Result<()> {
     let base = Client::new(node)?.base_url().to_owned();
     let (answer, words): (Value, fn(&Value) -> String) = match &args.what {
         What::Message { hash } => {
-            let path = format!("{base}/api/v0/messages/{hash}");
-            let answer = get(&path).await?.with_context(|| {
-                format!(
-                    "{base} does not know message {hash}: it never arrived there, or was not signed right"
-                )
-            })?;
-            (answer, message)
+            if let Some(answer) = get(&format!("{base}/api/v1/messages/{hash}/explain")).await? {
+                (answer, story)
+            } else {
+                // A node that explains nothing: its answer to everybody.
+                let answer = get(&format!("{base}/api/v0/messages/{hash}")).await?.with_context(|| {
+                    format!(
+                        "{base} does not know message {hash}: it never arrived there, or was not signed right"
+                    )
+                })?;
+                (answer, message)
+            }
         }
         What::Placement { program } => {
             let path = format!("{base}/api/v1/programs/{program}/placement");
@@ -106,6 +110,27 @@ fn line(out: &mut String, name: &str, value: &Value) {
     if !value.is_null() {
         writeln!(out, "{name:<14} {}", shown(value)).ok();
     }
+}
+
+/// A node's explanation.
+fn story(answer: &Value) -> String {
+    let mut out = String::new();
+    line(&mut out, "message", &answer["item_hash"]);
+    line(&mut out, "status", &answer["status"]);
+    for (name, key) in [
+        ("type", "type"),
+        ("chain", "chain"),
+        ("sender", "sender"),
+        ("owner", "owner"),
+        ("channel", "channel"),
+    ] {
+        line(&mut out, name, &answer["message"][key]);
+    }
+    writeln!(out).ok();
+    for words in list(&answer["words"]) {
+        writeln!(out, "{}", shown(words)).ok();
+    }
+    out
 }
 
 fn message(answer: &Value) -> String {
@@ -218,6 +243,16 @@ mod tests {
             text.contains("rejected") && text.contains("which means") && text.contains("errors"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_story_is_told_in_words() {
+        let text = story(&json!({
+            "item_hash": "aa", "status": "processed", "message": {"type": "POST", "owner": "0xA"},
+            "words": ["This node met the message.", "Readers see this text."],
+        }));
+        assert!(text.ends_with("This node met the message.\nReaders see this text.\n"), "{text}");
+        assert!(text.contains("owner          0xA"), "{text}");
     }
 
     #[test]

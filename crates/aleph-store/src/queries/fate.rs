@@ -89,14 +89,13 @@ fn status(
     Ok(row)
 }
 
-/// `None`: unknown, or its record is gone.
+/// `None`: unknown, or its record is gone. The caller holds a transaction, so that all is of one instant.
 pub(super) fn fate(conn: &Connection, hash: &ItemHash) -> Result<Option<MessageFate>, StoreError> {
-    let conn = conn.unchecked_transaction()?;
-    let Some((status, reception_time, message)) = status(&conn, hash)? else {
+    let Some((status, reception_time, message)) = status(conn, hash)? else {
         return Ok(None);
     };
     let stored = || match message {
-        Some(seq) => messages::by_seq(&conn, seq).map(|message| message.map(Box::new)),
+        Some(seq) => messages::by_seq(conn, seq).map(|message| message.map(Box::new)),
         None => Ok(None),
     };
     let fate = match status {
@@ -115,10 +114,10 @@ pub(super) fn fate(conn: &Connection, hash: &ItemHash) -> Result<Option<MessageF
             stored()?.map(|message| MessageFate::Processed { reception_time, message })
         }
         MessageStatus::Removing => stored()?.map(|message| MessageFate::Removing { reception_time, message }),
-        MessageStatus::Forgotten => skeletons::by_hash(&conn, hash)?
+        MessageStatus::Forgotten => skeletons::by_hash(conn, hash)?
             .map(|skeleton| MessageFate::Forgotten { reception_time, skeleton: Box::new(skeleton) }),
         MessageStatus::Removed => {
-            let skeleton = skeletons::by_hash(&conn, hash)?.map(Box::new);
+            let skeleton = skeletons::by_hash(conn, hash)?.map(Box::new);
             Some(MessageFate::Removed { reception_time, skeleton })
         }
         MessageStatus::Rejected => conn
@@ -139,7 +138,7 @@ pub(super) fn fate(conn: &Connection, hash: &ItemHash) -> Result<Option<MessageF
 impl Store {
     /// Everything this node knows about a message; `None` when it never met it.
     pub async fn message_fate(&self, hash: ItemHash) -> Result<Option<MessageFate>, StoreError> {
-        self.read(move |conn| fate(conn, &hash)).await
+        self.read(move |conn| fate(&*conn.unchecked_transaction()?, &hash)).await
     }
 
     /// The status of a message and when this node first met it.
