@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod digest;
+mod histories;
 mod opening;
 mod rules;
