@@ -152,7 +152,11 @@ impl Telling {
                 "time": message.time.iso_z().to_string(),
             }),
         );
-        self.say(format!("It is a {} of {owner}, dated {}.", message.message_type, message.time.iso_z()));
+        self.say(format!(
+            "It is of type {} and of {owner}, dated {}.",
+            message.message_type,
+            message.time.iso_z()
+        ));
     }
 
     fn permission(&mut self, message: &Message, owner: &str, permission: &Permission) {
@@ -188,9 +192,10 @@ impl Telling {
             Trace::Post { shown, amends } => {
                 superseded = Some(shown).filter(|shown| *shown != hash);
                 self.say(match superseded {
-                    None => format!("Readers see this text; it has {amends} amends."),
+                    None if *amends == 0 => "Readers see this text; nobody amended it.".to_owned(),
+                    None => format!("Readers see this text, though it has amends: {amends}."),
                     Some(shown) => {
-                        format!("Readers see the text of {shown} in its place, one of {amends} amends.")
+                        format!("Readers see the text of {shown} in its place (amends: {amends}).")
                     }
                 });
                 json!({ "post": hash, "shown": shown, "amends": amends })
