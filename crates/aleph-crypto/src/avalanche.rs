@@ -2,6 +2,7 @@
 
 use aleph_types::Message;
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
+use secp256k1::{PublicKey, SecretKey};
 use sha2::{Digest, Sha256};
 
 use crate::SignatureError::{self, Invalid, Malformed};
@@ -29,11 +30,23 @@ pub(crate) fn check(message: &Message, signature: &str) -> Result<(), SignatureE
     let signature = RecoverableSignature::from_compact(&signed[..64], recovery).map_err(|_| Invalid)?;
     let digest = secp256k1::Message::from_digest(digest(&message.verification_buffer()));
     let key = signature.recover_ecdsa(digest).map_err(|_| Invalid)?;
-    if format!("{chain}-{}", bech32::encode(HRP, &hash160(&key.serialize()))) == sender {
-        Ok(())
-    } else {
-        Err(Invalid)
-    }
+    if self::address(chain, &key) == sender { Ok(()) } else { Err(Invalid) }
+}
+
+/// The account of a key on the chain `X`, `P` or `C`.
+pub(crate) fn address(chain: &str, key: &PublicKey) -> String {
+    format!("{chain}-{}", bech32::encode(HRP, &hash160(&key.serialize())))
+}
+
+/// cb58 of r, s and the recovery number.
+pub(crate) fn sign(message: &Message, key: &SecretKey) -> String {
+    let digest = secp256k1::Message::from_digest(digest(&message.verification_buffer()));
+    let (recovery, compact) = RecoverableSignature::sign_ecdsa_recoverable(digest, key).serialize_compact();
+    let mut bytes = compact.to_vec();
+    bytes.push(recovery.to_u8());
+    let sum = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&sum[28..]);
+    bs58::encode(bytes).into_string()
 }
 
 fn digest(buffer: &[u8]) -> [u8; 32] {

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use aleph_types::Message;
-use secp256k1::{PublicKey, ecdsa};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secp256k1::{PublicKey, SecretKey, ecdsa};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -35,6 +37,25 @@ pub(crate) fn check(message: &Message, signature: &str) -> Result<(), SignatureE
     signature.normalize_s();
     let digest = secp256k1::Message::from_digest(Sha256::digest(sign_document(message)).into());
     key.verify(digest, &signature).map_err(|_| Invalid)
+}
+
+/// The account of a key on the chain whose addresses start with `hrp`.
+pub(crate) fn address(hrp: &str, key: &PublicKey) -> String {
+    bech32::encode(hrp, &hash160(&key.serialize()))
+}
+
+/// The sign document's signature with low s, and the key.
+pub(crate) fn sign(message: &Message, key: &SecretKey) -> String {
+    let digest = secp256k1::Message::from_digest(Sha256::digest(sign_document(message)).into());
+    let signature = STANDARD.encode(ecdsa::sign(digest, key).serialize_compact());
+    let public = STANDARD.encode(PublicKey::from_secret_key(key).serialize());
+    format!(
+        concat!(
+            r#"{{"signature": "{}", "pub_key": {{"type": "{}", "value": "{}"}}, "#,
+            r#""account_number": "0", "sequence": "0"}}"#
+        ),
+        signature, KEY_TYPE, public
+    )
 }
 
 /// The document that a wallet signs: keys sorted, no white space, ASCII only. Account and sequence are

@@ -42,4 +42,16 @@ pub enum KeyError {
     /// Zero, or not below the order of the curve.
     #[error("not a private key of the curve secp256k1")]
     OutOfRange,
+    /// Zero, or not below the order of the other curve.
+    #[error("not a private key of the curve P-256")]
+    OutOfRangeP256,
+    /// Nothing on the network verifies signatures of the chain.
+    #[error("no node verifies signatures of {0}; use a key of another chain")]
+    NoVerifier(Chain),
+    /// The chain's keys are of another family than the call makes.
+    #[error("keys of {0} are of another family")]
+    OtherFamily(Chain),
+    /// Something that goes into the address has a form that no address has; says what.
+    #[error("{0}")]
+    Parameter(&'static str),
 }

@@ -1,10 +1,15 @@
 //! Signatures of messages: verify and sign, one module per chain family (`spec: signatures.md`).
 //!
-//! Everything here is pure: keys and random bytes are given by the caller.
+//! Everything here is pure: keys are given by the caller, and no signature needs random bytes.
 //!
-//! A [`Verified`] value can be made in two ways only: by [`verify`], or by naming the [`TrustedSource`] that
-//! needs no signature. Whatever stores or applies a message takes it in this form, so that an unverified
+//! A [`Verified`] value can be made in two ways only: by [`verify`] and [`verify_batch`], or by naming the
+//! [`TrustedSource`] that needs no signature. Whatever stores or applies a message takes it in this form, so that an unverified
 //! message can't get there by mistake.
+//!
+//! [`verify_batch`] gives the verdicts of [`verify`] one by one, for Ed25519 faster: every equation is still
+//! computed on its own, as sums of equations accept what is refused alone.
+//!
+//! [`SigningKey`] signs for every chain that has a verifier, in the text form of the official clients.
 //!
 //! ```
 //! use aleph_crypto::{EvmKey, verify};
@@ -32,6 +37,7 @@ mod evm;
 mod hash160;
 mod json_signature;
 mod nuls;
+mod signing_key;
 mod solana;
 mod substrate;
 mod tezos;
@@ -39,4 +45,7 @@ mod verified;
 
 pub use error::{KeyError, SignatureError};
 pub use evm::{EvmAddress, EvmKey, EvmSignature, recover_eip191};
-pub use verified::{Refused, TrustedSource, Verified, check, verify};
+pub use nuls::{Nuls2Network, NulsTemplate};
+pub use signing_key::SigningKey;
+pub use tezos::{TezosCurve, TezosPayload};
+pub use verified::{Refused, TrustedSource, Verified, check, verify, verify_batch};

@@ -1,8 +1,10 @@
 //! NULS, both versions: secp256k1 over a prefixed text (`spec: signatures.md §§10, 11`).
 
 use aleph_types::Message;
-use secp256k1::PublicKey;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secp256k1::ecdsa::{self, RecoverableSignature, RecoveryId};
+use secp256k1::{PublicKey, SecretKey};
 use sha2::{Digest, Sha256};
 
 use crate::SignatureError::{self, Invalid, Malformed};
@@ -58,6 +60,80 @@ fn address(chain: [u8; 2], key: &[u8]) -> String {
     bs58::encode(bytes).into_string()
 }
 
+/// A network of NULS 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Nuls2Network {
+    /// Chain id 1: addresses start with `NULSd`.
+    Main,
+    /// Chain id 2: addresses start with `tNULSe`.
+    Test,
+}
+
+impl Nuls2Network {
+    fn of(chain: [u8; 2]) -> Option<Self> {
+        match i16::from_le_bytes(chain) {
+            1 => Some(Self::Main),
+            2 => Some(Self::Test),
+            _ => None,
+        }
+    }
+
+    fn chain(self) -> [u8; 2] {
+        match self {
+            Self::Main => 1i16.to_le_bytes(),
+            Self::Test => 2i16.to_le_bytes(),
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Main => "NULSd",
+            Self::Test => "tNULSe",
+        }
+    }
+}
+
+/// Which text a NULS 1 key signs (`spec: signatures.md §11`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NulsTemplate {
+    /// The way Python shows the bytes: what today's clients sign and every node accepts.
+    Shown,
+    /// The bytes themselves, as the clients of 2019 and 2020 signed: accepted here, refused by the reference.
+    Bytes,
+}
+
+/// The account of a key on NULS 2.
+pub(crate) fn address_v2(network: Nuls2Network, key: &PublicKey) -> String {
+    format!("{}{}", network.prefix(), address(network.chain(), &key.serialize()))
+}
+
+/// Header, r and s in base64.
+pub(crate) fn sign_v2(message: &Message, key: &SecretKey) -> String {
+    let digest = digest(&with_length(&message.verification_buffer()));
+    let (recovery, compact) = RecoverableSignature::sign_ecdsa_recoverable(digest, key).serialize_compact();
+    let mut bytes = vec![27 + recovery.to_u8()];
+    bytes.extend_from_slice(&compact);
+    STANDARD.encode(bytes)
+}
+
+/// The account of a key on NULS 1.
+pub(crate) fn address_v1(chain: i16, key: &PublicKey) -> String {
+    address(chain.to_le_bytes(), &key.serialize())
+}
+
+/// Public key, curve and DER signature with low s.
+pub(crate) fn sign_v1(message: &Message, key: &SecretKey, template: NulsTemplate) -> String {
+    let text = with_length(&message.verification_buffer());
+    let digest = match template {
+        NulsTemplate::Shown => digest(python_repr(&text).as_bytes()),
+        NulsTemplate::Bytes => digest(&text),
+    };
+    let mut bytes = with_length(&PublicKey::from_secret_key(key).serialize());
+    bytes.push(0);
+    bytes.extend_from_slice(&with_length(&ecdsa::sign(digest, key).serialize_der()));
+    hex::encode(bytes)
+}
+
 /// Version 2: a recoverable signature in base64.
 pub(crate) fn check_v2(message: &Message, signature: &str) -> Result<(), SignatureError> {
     let sender = message.sender.as_str();
@@ -70,11 +146,10 @@ pub(crate) fn check_v2(message: &Message, signature: &str) -> Result<(), Signatu
         return Err(Malformed("the sender is no address of NULS 2"));
     };
     let encoded = sender.get(dropped..).ok_or(Malformed("the sender is too short"))?;
-    let (prefix, chain) = match base58::decode_any(encoded)?.first_chunk::<2>() {
-        Some(&chain @ [1, 0]) => ("NULSd", chain),
-        Some(&chain @ [2, 0]) => ("tNULSe", chain),
-        _ => return Err(Malformed("the sender is of an unknown network")),
-    };
+    let network = base58::decode_any(encoded)?
+        .first_chunk::<2>()
+        .and_then(|&chain| Nuls2Network::of(chain))
+        .ok_or(Malformed("the sender is of an unknown network"))?;
 
     let bytes: [u8; 65] =
         base64_lenient::decode(signature)?.try_into().map_err(|_| Malformed("must have 65 bytes"))?;
@@ -85,7 +160,7 @@ pub(crate) fn check_v2(message: &Message, signature: &str) -> Result<(), Signatu
     let signature = RecoverableSignature::from_compact(&bytes[1..], recovery).map_err(|_| Invalid)?;
     let key =
         signature.recover_ecdsa(digest(&with_length(&message.verification_buffer()))).map_err(|_| Invalid)?;
-    if format!("{prefix}{}", address(chain, &key.serialize())) == sender { Ok(()) } else { Err(Invalid) }
+    if address_v2(network, &key) == sender { Ok(()) } else { Err(Invalid) }
 }
 
 /// Version 1: the public key and a DER signature in hexadecimal form.

@@ -3,10 +3,12 @@
 use aleph_types::{Message, Timestamp};
 use blake2::digest::consts::{U20, U32};
 use blake2::{Blake2b, Digest};
-use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use ed25519_dalek::Signer as _;
+use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use secp256k1::ecdsa;
 use serde_json::Value;
 
+use crate::KeyError;
 use crate::SignatureError::{self, Invalid, Malformed};
 use crate::json_signature::JsonSignature;
 use crate::{base58, ed25519};
@@ -16,14 +18,127 @@ struct Curve {
     key: &'static [u8],
     address: &'static [u8],
     signature: &'static [u8],
-    kind: CurveKind,
+    kind: TezosCurve,
 }
 
-#[derive(Clone, Copy)]
-enum CurveKind {
+/// The curve of a Tezos key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TezosCurve {
+    /// Addresses start with `tz1`.
     Ed25519,
+    /// Addresses start with `tz2`.
     Secp256k1,
+    /// Addresses start with `tz3`.
     P256,
+}
+
+impl TezosCurve {
+    fn encodings(self) -> &'static Curve {
+        match self {
+            Self::Ed25519 => &CURVES[0],
+            Self::Secp256k1 => &CURVES[1],
+            Self::P256 => &CURVES[2],
+        }
+    }
+}
+
+/// What a Tezos key signs (`spec: signatures.md §6`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum TezosPayload {
+    /// The buffer itself, as the Python client does.
+    Raw,
+    /// Packed Micheline with the envelope's time in milliseconds, as wallets show it; `dapp` is the URL of
+    /// who asks for the signature. `https://aleph.im` is what the TypeScript client says.
+    Micheline {
+        /// Travels with the signature.
+        dapp: String,
+    },
+}
+
+/// The private key of a Tezos account.
+#[derive(Clone)]
+pub(crate) enum TezosKey {
+    Ed25519(Box<ed25519_dalek::SigningKey>),
+    Secp256k1(secp256k1::SecretKey),
+    P256(Box<p256::ecdsa::SigningKey>),
+}
+
+impl TezosKey {
+    pub(crate) fn from_bytes(curve: TezosCurve, secret: &[u8; 32]) -> Result<Self, KeyError> {
+        Ok(match curve {
+            TezosCurve::Ed25519 => Self::Ed25519(Box::new(ed25519_dalek::SigningKey::from_bytes(secret))),
+            TezosCurve::Secp256k1 => Self::Secp256k1(
+                secp256k1::SecretKey::from_secret_bytes(*secret).map_err(|_| KeyError::OutOfRange)?,
+            ),
+            TezosCurve::P256 => Self::P256(Box::new(
+                p256::ecdsa::SigningKey::from_slice(secret).map_err(|_| KeyError::OutOfRangeP256)?,
+            )),
+        })
+    }
+
+    fn curve(&self) -> &'static Curve {
+        match self {
+            Self::Ed25519(_) => TezosCurve::Ed25519,
+            Self::Secp256k1(_) => TezosCurve::Secp256k1,
+            Self::P256(_) => TezosCurve::P256,
+        }
+        .encodings()
+    }
+
+    fn public(&self) -> Vec<u8> {
+        match self {
+            Self::Ed25519(key) => key.verifying_key().as_bytes().to_vec(),
+            Self::Secp256k1(key) => secp256k1::PublicKey::from_secret_key(key).serialize().to_vec(),
+            Self::P256(key) => key.verifying_key().to_sec1_point(true).as_bytes().to_vec(),
+        }
+    }
+
+    /// The account of the key.
+    pub(crate) fn address(&self) -> String {
+        let hash: [u8; 20] = Blake2b::<U20>::digest(self.public()).into();
+        base58::encode_checked(self.curve().address, &hash)
+    }
+
+    fn sign_digest(&self, digest: [u8; 32]) -> [u8; 64] {
+        match self {
+            Self::Ed25519(key) => key.sign(&digest).to_bytes(),
+            Self::Secp256k1(key) => {
+                ecdsa::sign(secp256k1::Message::from_digest(digest), key).serialize_compact()
+            }
+            Self::P256(key) => {
+                let signature: p256::ecdsa::Signature =
+                    key.sign_prehash(&digest).expect("a digest of 32 bytes is what the curve takes");
+                signature.to_bytes().into()
+            }
+        }
+    }
+
+    /// Key and signature in base58check. As the clients do, a signature of the plain buffer names its curve
+    /// and one for wallets does not.
+    pub(crate) fn sign(&self, message: &Message, payload: &TezosPayload) -> String {
+        let buffer = message.verification_buffer();
+        let key = base58::encode_checked(self.curve().key, &self.public());
+        match payload {
+            TezosPayload::Raw => {
+                let signature = self.sign_digest(Blake2b::<U32>::digest(buffer).into());
+                let signature = base58::encode_checked(self.curve().signature, &signature);
+                format!(r#"{{"publicKey": "{key}", "signature": "{signature}"}}"#)
+            }
+            TezosPayload::Micheline { dapp } => {
+                let signed = micheline(&buffer, dapp, message.time);
+                let signature = self.sign_digest(Blake2b::<U32>::digest(signed).into());
+                let signature = base58::encode_checked(GENERIC_SIGNATURE, &signature);
+                let dapp = Value::from(dapp.as_str());
+                format!(
+                    concat!(
+                        r#"{{"signature":"{}","publicKey":"{}","#,
+                        r#""signingType":"micheline","dAppUrl":{}}}"#
+                    ),
+                    signature, key, dapp
+                )
+            }
+        }
+    }
 }
 
 const CURVES: [Curve; 3] = [
@@ -32,21 +147,21 @@ const CURVES: [Curve; 3] = [
         key: &[13, 15, 37, 217],
         address: &[6, 161, 159],
         signature: &[9, 245, 205, 134, 18],
-        kind: CurveKind::Ed25519,
+        kind: TezosCurve::Ed25519,
     },
     // sppk, tz2, spsig1
     Curve {
         key: &[3, 254, 226, 86],
         address: &[6, 161, 161],
         signature: &[13, 115, 101, 19, 63],
-        kind: CurveKind::Secp256k1,
+        kind: TezosCurve::Secp256k1,
     },
     // p2pk, tz3, p2sig
     Curve {
         key: &[3, 178, 139, 127],
         address: &[6, 161, 164],
         signature: &[54, 240, 44, 52],
-        kind: CurveKind::P256,
+        kind: TezosCurve::P256,
     },
 ];
 /// `sig`: a signature that does not name its curve.
@@ -88,17 +203,17 @@ pub(crate) fn check(message: &Message, signature: &str) -> Result<(), SignatureE
     };
     let digest: [u8; 32] = Blake2b::<U32>::digest(signed).into();
     match curve.kind {
-        CurveKind::Ed25519 => {
+        TezosCurve::Ed25519 => {
             let key = key.try_into().map_err(|_| Malformed("wrong length of key"))?;
             ed25519::verify(key, &digest, &signature)
         }
         // libsecp256k1 refuses high s, as the network does for this curve.
-        CurveKind::Secp256k1 => {
+        TezosCurve::Secp256k1 => {
             let key = secp256k1::PublicKey::from_slice(key).map_err(|_| Malformed("not a public key"))?;
             let signature = ecdsa::Signature::from_compact(&signature).map_err(|_| Invalid)?;
             key.verify(secp256k1::Message::from_digest(digest), &signature).map_err(|_| Invalid)
         }
-        CurveKind::P256 => {
+        TezosCurve::P256 => {
             let key =
                 p256::ecdsa::VerifyingKey::from_sec1_bytes(key).map_err(|_| Malformed("not a public key"))?;
             let signature = p256::ecdsa::Signature::from_slice(&signature).map_err(|_| Invalid)?;

@@ -2,7 +2,7 @@ use std::ops::Deref;
 
 use aleph_types::{Message, ParsedMessage, SignatureFamily};
 
-use crate::{SignatureError, avalanche, cosmos, evm, nuls, solana, substrate, tezos};
+use crate::{SignatureError, avalanche, cosmos, ed25519, evm, nuls, solana, substrate, tezos};
 
 /// Where messages come from that need no signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,10 +69,63 @@ pub struct Refused {
 /// # Errors
 /// [`Refused`] gives the message back; [`SignatureError::code`] is the network's code.
 pub fn verify(parsed: ParsedMessage) -> Result<Verified<ParsedMessage>, Refused> {
-    match check(&parsed.message) {
+    let verdict = check(&parsed.message);
+    judged(parsed, verdict)
+}
+
+fn judged(
+    parsed: ParsedMessage,
+    verdict: Result<(), SignatureError>,
+) -> Result<Verified<ParsedMessage>, Refused> {
+    match verdict {
         Ok(()) => Ok(Verified { value: parsed, trusted: None }),
         Err(error) => Err(Refused { message: Box::new(parsed), error }),
     }
+}
+
+/// [`verify`] for many messages at once, with the same verdicts in the same order. Those of Solana and
+/// Eclipse share the work on the curve; the others are verified one by one.
+pub fn verify_batch(parsed: Vec<ParsedMessage>) -> Vec<Result<Verified<ParsedMessage>, Refused>> {
+    let mut claims = Vec::new();
+    // `None` waits for the verdict on its claim.
+    let read: Vec<_> = parsed
+        .iter()
+        .map(|parsed| match check_or_claim(&parsed.message) {
+            Ok(None) => Some(Ok(())),
+            Ok(Some(claim)) => {
+                claims.push(claim);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        })
+        .collect();
+    let mut of_claims = ed25519::verify_all(&claims).into_iter();
+    parsed
+        .into_iter()
+        .zip(read)
+        .map(|(parsed, verdict)| {
+            // There is one verdict for each claim.
+            let verdict = verdict.or_else(|| of_claims.next()).unwrap_or(Err(SignatureError::Invalid));
+            judged(parsed, verdict)
+        })
+        .collect()
+}
+
+/// What is left to verify of an Ed25519 signature, `None` for the other families, which are verified here.
+fn check_or_claim(message: &Message) -> Result<Option<ed25519::Claim>, SignatureError> {
+    match message.chain.family() {
+        SignatureFamily::Solana => solana::read(message, text_of(message)?).map(Some),
+        _ => check(message).map(|()| None),
+    }
+}
+
+fn text_of(message: &Message) -> Result<&str, SignatureError> {
+    message
+        .signature
+        .as_ref()
+        .map(|signature| signature.as_str())
+        .filter(|text| !text.is_empty())
+        .ok_or(SignatureError::Missing)
 }
 
 /// The same for who needs the verdict only, such as an upload with a message (`spec: signatures.md §13`).
@@ -80,12 +133,7 @@ pub fn verify(parsed: ParsedMessage) -> Result<Verified<ParsedMessage>, Refused>
 /// # Errors
 /// Why the signature is not accepted.
 pub fn check(message: &Message) -> Result<(), SignatureError> {
-    let signature = message
-        .signature
-        .as_ref()
-        .map(|signature| signature.as_str())
-        .filter(|text| !text.is_empty())
-        .ok_or(SignatureError::Missing)?;
+    let signature = text_of(message)?;
     match message.chain.family() {
         SignatureFamily::Evm => evm::check(message, signature),
         SignatureFamily::None => Err(SignatureError::UnknownChain(message.chain)),

@@ -7,7 +7,7 @@ use aleph_types::{
 };
 use serde_json::Value;
 
-fn recorded(name: &str) -> Option<Vec<Value>> {
+pub(crate) fn recorded(name: &str) -> Option<Vec<Value>> {
     let root = std::env::var_os("ALEPH_VECTORS")
         .map(PathBuf::from)
         .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors"));
@@ -20,7 +20,7 @@ fn recorded(name: &str) -> Option<Vec<Value>> {
 }
 
 /// The signed parts of a recording, whose content may have been altered or left out.
-fn message(value: &Value) -> Message {
+pub(crate) fn message(value: &Value) -> Message {
     let text = |key: &str| value[key].as_str().unwrap();
     Message {
         item_hash: ItemHash::recognise(text("item_hash")).unwrap(),
