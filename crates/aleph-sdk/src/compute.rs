@@ -222,18 +222,7 @@ impl ComputeNode {
             #[serde(rename = "__REALTIME_TIMESTAMP", default)]
             time: Option<Value>,
         }
-        let path = format!("/control/machine/{program}/logs");
-        let signed = SessionKey::new(account, self.domain())?.sign("GET", &path)?;
-        let url = format!("{}{path}", self.base_url());
-        let response = self
-            .http
-            .get(&url)
-            .header("X-SignedPubKey", signed.public_key.to_string())
-            .header("X-SignedOperation", signed.operation.to_string())
-            .timeout(Duration::from_secs(60))
-            .send()
-            .await
-            .map_err(|error| Error::unreachable(&url, error.without_url()))?;
+        let (url, response) = self.operate(account, Method::GET, program, "logs").await?;
         match response.status() {
             StatusCode::NOT_FOUND => Err(self.no_execution(program)),
             status if status.is_success() => {
@@ -258,23 +247,36 @@ impl ComputeNode {
     /// # Errors
     /// [`Error::NotFound`] when the node knows no execution of it, [`Error::Status`] when it refuses.
     pub async fn stop(&self, account: &Account, program: &ItemHash) -> Result<()> {
-        let path = format!("/control/machine/{program}/stop");
-        let signed = SessionKey::new(account, self.domain())?.sign("POST", &path)?;
+        let (url, response) = self.operate(account, Method::POST, program, "stop").await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Err(self.no_execution(program)),
+            status if status.is_success() => Ok(()),
+            _ => Err(status_error(&url, response).await),
+        }
+    }
+
+    /// Sends an owner's operation on a program, signed by a key that the account vouches for
+    /// (`spec: crn-api.md §3.2`).
+    async fn operate(
+        &self,
+        account: &Account,
+        method: Method,
+        program: &ItemHash,
+        operation: &str,
+    ) -> Result<(String, Response)> {
+        let path = format!("/control/machine/{program}/{operation}");
+        let signed = SessionKey::new(account, self.domain())?.sign(method.as_str(), &path)?;
         let url = format!("{}{path}", self.base_url());
         let response = self
             .http
-            .post(&url)
+            .request(method, &url)
             .header("X-SignedPubKey", signed.public_key.to_string())
             .header("X-SignedOperation", signed.operation.to_string())
             .timeout(Duration::from_secs(60))
             .send()
             .await
             .map_err(|error| Error::unreachable(&url, error.without_url()))?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Err(self.no_execution(program)),
-            status if status.is_success() => Ok(()),
-            _ => Err(status_error(&url, response).await),
-        }
+        Ok((url, response))
     }
 
     fn no_execution(&self, program: &ItemHash) -> Error {

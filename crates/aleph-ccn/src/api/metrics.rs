@@ -95,6 +95,8 @@ async fn fields(api: &Api) -> Result<Map<String, Value>, ApiError> {
         ("aleph_gossip_received_total", Value::from(metrics.gossip_received.get())),
         ("aleph_gossip_garbage_total", Value::from(metrics.gossip_garbage.get())),
         ("aleph_gossip_published_total", Value::from(metrics.gossip_published.get())),
+        ("aleph_gossip_dropped_total", Value::from(metrics.gossip_dropped.get())),
+        ("aleph_http_requests_total", Value::from(metrics.http_requests.get())),
         ("aleph_caught_up_total", Value::from(metrics.caught_up.get())),
         ("aleph_ws_dropped_total", Value::from(metrics.ws_dropped.get())),
         ("aleph_database_bytes", Value::from(api.node.store.disk_size())),
