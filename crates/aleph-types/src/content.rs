@@ -15,6 +15,7 @@ mod number;
 mod post;
 mod program;
 mod reader;
+mod runtime_manifest;
 mod store;
 mod v_program;
 
@@ -32,6 +33,7 @@ pub use program::{
     CodeContent, DataContent, Encoding, ExportContent, FunctionTriggers, Interface, ProgramContent,
     ProgramEnvironment, RuntimeContent,
 };
+pub use runtime_manifest::RuntimeManifest;
 pub use store::{StoreContent, StorePayment};
 pub use v_program::{VProgramContent, VProgramRuntime, VProgramVolume, VProgramWorkload, Verification};
 

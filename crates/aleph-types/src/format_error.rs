@@ -79,6 +79,20 @@ impl FormatError {
         Self::Issues(vec![Issue { kind, loc: loc.into_iter().collect(), msg: msg.into() }])
     }
 
+    /// The same issues, found below `key`; a text stays as it is.
+    #[must_use]
+    pub fn below(self, key: &str) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text),
+            Self::Issues(mut issues) => {
+                for issue in &mut issues {
+                    issue.loc.insert(0, Loc::from(key));
+                }
+                Self::Issues(issues)
+            }
+        }
+    }
+
     /// The entries of `details.errors`.
     pub fn to_json_errors(&self) -> Vec<Value> {
         match self {

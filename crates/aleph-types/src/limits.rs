@@ -31,3 +31,6 @@ pub const CONTENT_TIME_MAX_SECS: f64 = 9_223_372_036.0;
 pub const TAGS: usize = 16;
 /// See [`TAGS`].
 pub const TAG_CHARS: usize = 256;
+
+/// Largest runtime manifest of a V-PROGRAM, in bytes (`spec: messages.md §21`).
+pub const RUNTIME_MANIFEST: u64 = 1024 * 1024;

@@ -197,11 +197,19 @@ impl ParsedMessage {
     /// The same for a document that is already JSON.
     pub fn from_value(value: &serde_json::Value) -> Result<Self, FormatError> {
         let message = Envelope::read(value)?;
+        let of_envelope = |error: FormatError| error.below("content");
         let content = match &message.item_content {
-            Some(text) => {
-                Some(Content::parse_text(message.message_type, &message.item_hash, text.as_bytes())?)
+            Some(text) => Some(
+                Content::parse_text(message.message_type, &message.item_hash, text.as_bytes())
+                    .map_err(of_envelope)?,
+            ),
+            None => {
+                // Content beside a hash counts for nothing, but the reference holds it against the schema.
+                if let Some(sent) = value.get("content").filter(|sent| !sent.is_null()) {
+                    Content::parse_value(message.message_type, sent.clone()).map_err(of_envelope)?;
+                }
+                None
             }
-            None => None,
         };
         Ok(Self { message, content })
     }

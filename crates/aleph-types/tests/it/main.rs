@@ -6,4 +6,5 @@ mod contents;
 mod envelopes;
 mod fixtures;
 mod limits;
+mod on_chain;
 mod vectors;
