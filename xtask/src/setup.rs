@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, IsTerminal};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
@@ -49,8 +50,22 @@ const NEEDS: &[Need] = &[
     Need { what: "Python environments", package: "python3-venv", is_there: has_python_environments },
 ];
 
+/// What only tests need.
+const NEEDS_OF_TESTS: &[Need] =
+    &[Need { what: "PostgreSQL servers of tests", package: POSTGRESQL, is_there: has_postgresql }];
+
+/// Debian's package of its release's version: 15 in bookworm.
+const POSTGRESQL: &str = "postgresql";
+
+/// The same places as `aleph-test-postgres` looks at.
+fn has_postgresql() -> bool {
+    std::env::var_os("ALEPH_POSTGRES_BIN").is_some()
+        || has("initdb")
+        || (15..=18).any(|release| Path::new(&format!("/usr/lib/postgresql/{release}/bin/initdb")).is_file())
+}
+
 fn has_c_headers() -> bool {
-    std::path::Path::new("/usr/include/stdio.h").is_file()
+    Path::new("/usr/include/stdio.h").is_file()
 }
 
 /// Checks the machine and installs what is missing.
@@ -59,7 +74,7 @@ fn has_c_headers() -> bool {
 /// When something is missing and cannot be installed; the error says what to do by hand.
 pub(crate) fn run(screen: &Screen, purpose: Purpose) -> Result<()> {
     screen.heading("set-up");
-    system_packages(screen)?;
+    system_packages(screen, purpose)?;
     if purpose == Purpose::Everything {
         cargo_tool(screen, "cargo-nextest", "0.9.143", "runs the tests")?;
         cargo_tool(screen, "cargo-deny", "0.20.2", "checks licences and sources; a few minutes, once")?;
@@ -67,8 +82,9 @@ pub(crate) fn run(screen: &Screen, purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
-fn system_packages(screen: &Screen) -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.is_there)()).collect();
+fn system_packages(screen: &Screen, purpose: Purpose) -> Result<()> {
+    let of_tests = if purpose == Purpose::Everything { NEEDS_OF_TESTS } else { &[] };
+    let missing: Vec<&Need> = NEEDS.iter().chain(of_tests).filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
         screen.line(Mark::Good, "system packages", "all there");
         return Ok(());
@@ -87,7 +103,9 @@ fn system_packages(screen: &Screen) -> Result<()> {
     if !root && !places::is_ci() && !confirmed(screen, &packages)? {
         bail!("nothing was installed; by hand: sudo apt-get install {}", packages.join(" "));
     }
+    let serviceless = packages.contains(&POSTGRESQL).then(|| Serviceless::prepare(root));
     install(screen, &packages, root)?;
+    drop(serviceless);
     let left: Vec<&str> = missing.iter().filter(|need| !(need.is_there)()).map(|need| need.package).collect();
     if !left.is_empty() {
         bail!("installed, and yet not found: {}; see what apt-get printed above", left.join(" "));
@@ -115,6 +133,29 @@ fn install(screen: &Screen, packages: &[&str], root: bool) -> Result<()> {
     apt(root, install.into_iter().chain(wanted)).run()
 }
 
+/// While it lives, an installation of PostgreSQL makes no database and starts no service: tests
+/// start servers of their own. Should it fail, a service that nobody uses is no reason to stop.
+struct Serviceless {
+    root: bool,
+}
+
+impl Serviceless {
+    /// Read by postgresql-common when it is installed (`man createcluster.conf`).
+    const FILE: &str = "/etc/postgresql-common/createcluster.d/alephd-tests.conf";
+
+    fn prepare(root: bool) -> Self {
+        let script = r#"mkdir -p "${1%/*}" && echo "create_main_cluster = false" > "$1""#;
+        privileged(root, "sh").args(["-c", script, "sh", Self::FILE]).run().ok();
+        Self { root }
+    }
+}
+
+impl Drop for Serviceless {
+    fn drop(&mut self) {
+        privileged(self.root, "rm").args(["-f", Self::FILE]).run().ok();
+    }
+}
+
 fn newest_version(package: &str) -> Result<String> {
     // `apt-cache madison`: "name | version | source", newest first
     let listed = Program::new("apt-cache").args(["madison", package]).read()?;
@@ -123,9 +164,11 @@ fn newest_version(package: &str) -> Result<String> {
 }
 
 fn apt<'a>(root: bool, args: impl IntoIterator<Item = &'a str>) -> Program {
-    let program =
-        if root { Program::new("apt-get") } else { Program::new("sudo").args(["apt-get"]).with_input() };
-    program.args(args).env("DEBIAN_FRONTEND", "noninteractive")
+    privileged(root, "apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive")
+}
+
+fn privileged(root: bool, program: &str) -> Program {
+    if root { Program::new(program) } else { Program::new("sudo").args([program]).with_input() }
 }
 
 fn confirmed(screen: &Screen, packages: &[&str]) -> Result<bool> {
