@@ -27,14 +27,13 @@ pub struct ItemHash(Arc<str>);
 pub struct InvalidHash(pub String);
 
 fn kind_by_shape(text: &str) -> Option<HashKind> {
-    // Lengths count characters in the reference; only 64 characters of other alphabets differ from bytes.
-    if text.starts_with("Qm") && (44..=46).contains(&text.len()) {
-        return Some(HashKind::Ipfs);
+    // Lengths count characters, as in the reference: those of other alphabets have more bytes.
+    match text.chars().count() {
+        44..=46 if text.starts_with("Qm") => Some(HashKind::Ipfs),
+        59 if text.starts_with("bafy") => Some(HashKind::Ipfs),
+        64 => Some(HashKind::Storage),
+        _ => None,
     }
-    if text.starts_with("bafy") && text.len() == 59 {
-        return Some(HashKind::Ipfs);
-    }
-    (text.chars().count() == 64).then_some(HashKind::Storage)
 }
 
 fn is_base58(byte: u8) -> bool {
@@ -147,6 +146,14 @@ mod tests {
         assert_eq!(ItemHash::parse(cid0).unwrap().kind(), HashKind::Ipfs);
         assert!(ItemHash::parse("bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy").is_err());
         assert!(ItemHash::recognise("").is_err());
+    }
+
+    #[test]
+    fn lengths_count_characters() {
+        let wide = format!("Qm{}", "é".repeat(44));
+        assert_eq!(ItemHash::recognise(&wide).map(|hash| hash.kind()), Ok(HashKind::Ipfs));
+        assert!(ItemHash::parse(&wide).is_err());
+        assert!(ItemHash::recognise(&format!("Qm{}", "é".repeat(22))).is_err());
     }
 
     #[test]
