@@ -8,6 +8,7 @@
 mod words;
 
 mod aggregate;
+mod credit;
 mod executable;
 mod forget;
 mod instance;
@@ -20,6 +21,7 @@ mod store;
 mod v_program;
 
 pub use aggregate::AggregateContent;
+pub use credit::{CreditCharge, CreditDistribution, CreditExpense, CreditGrant, CreditMove, CreditTransfer};
 pub use executable::{
     Architecture, CpuRequirements, ExecutableBase, FunctionEnvironment, GpuArchitecture, GpuClass,
     GpuRequirement, Hypervisor, InstanceEnvironment, Measurement, NodeRequirements, ParentVolume, Payment,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod contents;
+mod credits;
 mod envelopes;
 mod fixtures;
 mod limits;
