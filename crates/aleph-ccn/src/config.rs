@@ -141,6 +141,8 @@ pub struct NetworkConfig {
     pub balance_publishers: Vec<String>,
     /// Addresses whose `aleph_credit_distribution` posts count.
     pub credit_publishers: Vec<String>,
+    /// Addresses whose `aleph-network-metrics` posts count.
+    pub metrics_publishers: Vec<String>,
 }
 
 impl Default for NetworkConfig {
@@ -152,6 +154,7 @@ impl Default for NetworkConfig {
             corechannel_address: defaults::CORECHANNEL_ADDRESS.to_owned(),
             balance_publishers: defaults::BALANCE_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
             credit_publishers: defaults::CREDIT_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
+            metrics_publishers: defaults::METRICS_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
         }
     }
 }

@@ -28,6 +28,9 @@ pub(crate) const BALANCE_PUBLISHERS: [&str; 2] =
 /// (`spec: messages.md §13`)
 pub(crate) const CREDIT_PUBLISHERS: [&str; 1] = ["0x2E4454fAD1906c0Ce6e45cBFA05cE898Ac3AC1dC"];
 
+/// (`spec: messages.md §13`)
+pub(crate) const METRICS_PUBLISHERS: [&str; 1] = ["0x4D52380D3191274a04846c89c069E6C3F2Ed94e4"];
+
 /// The reference tries eleven times over about seven minutes on average, fourteen at most, in each of two
 /// stages (`spec: messages.md §9`); ten minutes lie between.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);

@@ -180,12 +180,9 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let options = PipelineOptions {
         network: aleph_rules::Network {
             publishers: Publishers {
-                balances: config
-                    .network
-                    .balance_publishers
-                    .iter()
-                    .map(|text| Address::from(text.as_str()))
-                    .collect(),
+                balances: addresses(&config.network.balance_publishers),
+                credits: addresses(&config.network.credit_publishers),
+                metrics: addresses(&config.network.metrics_publishers),
             },
         },
         patience: config.pipeline.patience(),
@@ -276,6 +273,10 @@ impl RunningNode {
         tracing::info!("core node stopped");
         Ok(())
     }
+}
+
+fn addresses(texts: &[String]) -> Vec<Address> {
+    texts.iter().map(|text| Address::from(text.as_str())).collect()
 }
 
 /// Rejects overdue messages.

@@ -107,6 +107,8 @@ pub(crate) struct Submission {
     pub(crate) reception_time: Timestamp,
     /// Row of the waiting copy that this is another try of.
     pub(crate) waiting: Option<i64>,
+    /// Key of the dependency that this is another try for.
+    pub(crate) awaited: Option<String>,
     /// Told whether the message may be forwarded as soon as its signature is checked.
     pub(crate) ticket: Option<Ticket>,
     pub(crate) reply: Option<oneshot::Sender<Answer>>,
@@ -245,6 +247,7 @@ impl Pipeline {
             origin,
             reception_time: crate::clock::now(),
             waiting: None,
+            awaited: None,
             ticket: None,
             reply: Some(reply),
             permit: None,
@@ -264,6 +267,7 @@ impl Pipeline {
             origin: Origin::Gossip,
             reception_time: crate::clock::now(),
             waiting: None,
+            awaited: None,
             ticket: Some(ticket),
             reply: None,
             permit: None,

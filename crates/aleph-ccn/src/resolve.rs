@@ -83,37 +83,38 @@ impl Resolver {
         }
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
-            tokio::select! {
-                () = inner.stopping.cancelled() => {}
-                () = inner.fetch_until_here(&hash) => {}
-            }
+            let here = tokio::select! {
+                () = inner.stopping.cancelled() => false,
+                here = inner.fetch_until_here(&hash) => here,
+            };
+            // First this: who wants the file from now on waits for a fetch of its own.
             inner.under_way.lock().remove(&hash);
+            if here {
+                inner.pipeline.arrived(hash);
+            }
         });
     }
 }
 
 impl Inner {
-    async fn fetch_until_here(&self, hash: &ItemHash) {
+    /// Whether the file is here in the end.
+    async fn fetch_until_here(&self, hash: &ItemHash) -> bool {
         let started = Instant::now();
         let mut pause = PAUSE_FIRST;
         // The waiting message is rejected when patience ends; a little longer covers its last try.
         while started.elapsed() < self.patience + PAUSE_MAX {
             match self.blobs.contains(hash).await {
-                Ok(true) => {
-                    self.pipeline.arrived(hash.clone());
-                    return;
-                }
+                Ok(true) => return true,
                 Ok(false) => {}
                 Err(error) => tracing::warn!(file = %hash, %error, "file store can't be read"),
             }
-            let Ok(_slot) = self.slots.acquire().await else { return };
+            let Ok(_slot) = self.slots.acquire().await else { return false };
             self.metrics.fetches.increment();
             let round = Instant::now();
             if self.fetch_once(hash).await {
                 let millis = u64::try_from(round.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.metrics.fetch_millis.add(millis);
-                self.pipeline.arrived(hash.clone());
-                return;
+                return true;
             }
             self.metrics.fetches_failed.increment();
             drop(_slot);
@@ -123,6 +124,7 @@ impl Inner {
             pause = (pause * 2).min(PAUSE_MAX);
         }
         tracing::info!(file = %hash, "gave up: no node had the file in time");
+        false
     }
 
     /// One round over all sources; true when the file is here.

@@ -4,6 +4,10 @@ use aleph_types::{Address, MessageType};
 use crate::permissions::{self, Subject};
 use crate::{AggregateState, Candidate, Decision, Effect, ElementFact, Facts, FieldValue, Stamp};
 
+/// The network builds no aggregates of this owner: elements are kept, and nothing can be read
+/// (`spec: messages.md §14`).
+const NEVER_BUILT: &str = "0x51A58800b26AA1451aaA803d1746687cB88E0501";
+
 /// AGGREGATE (`spec: messages.md §14`): each top-level key goes to the newest element that sets it, which
 /// is what folding all elements in time order gives.
 pub(crate) fn decide<F: Facts>(
@@ -22,6 +26,9 @@ pub(crate) fn decide<F: Facts>(
     };
     if let Err(refusal) = permissions::check(&message.sender, &element.address, &subject, facts)? {
         return Ok(Some(Decision::Reject(refusal)));
+    }
+    if element.address.as_str() == NEVER_BUILT {
+        return Ok(None);
     }
     let stamp = Stamp { time: element.time, hash: message.item_hash.clone() };
     let state = match facts.aggregate(&element.address, &element.key)? {
@@ -57,7 +64,8 @@ pub(crate) fn decide<F: Facts>(
     Ok(None)
 }
 
-/// The aggregate that `elements` make up; `None` for the head when there are none.
+/// The aggregate that `elements` make up; `None` for the head when there are none, or when it is one that
+/// is never built.
 pub(crate) fn rebuild(
     owner: &Address,
     key: &str,
@@ -65,6 +73,7 @@ pub(crate) fn rebuild(
 ) -> (Option<AggregateState>, Vec<FieldValue>) {
     let mut fields: std::collections::BTreeMap<String, FieldValue> = std::collections::BTreeMap::new();
     let mut head: Option<AggregateState> = None;
+    let elements = if owner.as_str() == NEVER_BUILT { Vec::new() } else { elements };
     for element in elements {
         head = Some(match head {
             None => AggregateState {

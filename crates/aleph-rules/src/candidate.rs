@@ -1,6 +1,6 @@
 use aleph_crypto::Verified;
-use aleph_types::content::Content;
-use aleph_types::{Message, ParsedMessage};
+use aleph_types::content::{Content, RuntimeManifest};
+use aleph_types::{FormatError, ItemHash, Message, ParsedMessage};
 
 /// What kind of thing a stored file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub struct FileInfo {
     pub kind: FileKind,
 }
 
+/// What this node read of the file that a V-PROGRAM names as its runtime's manifest.
+#[derive(Debug, Clone, Copy)]
+pub struct ManifestFile<'a> {
+    /// The file that was read.
+    pub file: &'a ItemHash,
+    /// What is in it, or why it is no manifest.
+    pub manifest: &'a Result<RuntimeManifest, FormatError>,
+}
+
 /// A verified message with whatever this node has of the things it names.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
@@ -41,6 +50,8 @@ pub struct Candidate<'a> {
     pub content_size: u64,
     /// For STORE: the file it names, if this node holds it.
     pub file: Option<FileInfo>,
+    /// For V-PROGRAM: its runtime's manifest, if it could be read.
+    pub manifest: Option<ManifestFile<'a>>,
 }
 
 impl<'a> Candidate<'a> {
@@ -56,6 +67,13 @@ impl<'a> Candidate<'a> {
             content: verified.content.as_ref().or(fetched),
             content_size,
             file,
+            manifest: None,
         }
+    }
+
+    /// The same with the manifest of the V-PROGRAM's runtime.
+    #[must_use]
+    pub fn with_manifest(self, manifest: Option<ManifestFile<'a>>) -> Self {
+        Self { manifest, ..self }
     }
 }

@@ -1,7 +1,7 @@
 use aleph_types::{Address, Channel, ItemHash, MessageType, Rejection, Timestamp};
 use serde_json::Value;
 
-use crate::{Dependency, FileInfo, Stamp};
+use crate::{BalanceEntry, Dependency, FileInfo, Stamp};
 
 /// The fate of a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,9 +104,9 @@ pub struct VmRecord {
     pub owner: Address,
     /// `content.time`.
     pub created: Timestamp,
-    /// The original it updates.
+    /// The program that it names as the one it replaces; nothing follows from it.
     pub replaces: Option<ItemHash>,
-    /// Whether it may be updated.
+    /// Whether others may name it in `replaces`.
     pub allow_amend: bool,
     /// Whether messages start it.
     pub on_message: bool,
@@ -125,15 +125,6 @@ pub struct Forgotten {
     pub by: ItemHash,
     /// Envelope time of the FORGET.
     pub at: Timestamp,
-}
-
-/// One balance of a `balances-update` post.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BalanceEntry {
-    /// Whose.
-    pub address: Address,
-    /// Decimal text of the amount.
-    pub amount: String,
 }
 
 /// One change of the database. The message's own row is stored with every [`Decision::Process`].

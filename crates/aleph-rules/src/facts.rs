@@ -133,9 +133,9 @@ pub struct VmFact {
     pub owner: Address,
     /// `content.time`.
     pub created: Timestamp,
-    /// The original it updates.
+    /// The program that it names as the one it replaces.
     pub replaces: Option<ItemHash>,
-    /// Whether it may be updated.
+    /// Whether others may name it in `replaces`.
     pub allow_amend: bool,
 }
 
@@ -180,6 +180,6 @@ pub trait Facts {
     fn vm_using(&mut self, store: &ItemHash) -> Result<Option<ItemHash>, Self::Error>;
     /// A virtual machine.
     fn vm(&mut self, hash: &ItemHash) -> Result<Option<VmFact>, Self::Error>;
-    /// Every virtual machine that updates this one, in any order.
+    /// Every virtual machine that names this one in `replaces`, in any order.
     fn vm_updates(&mut self, original: &ItemHash) -> Result<Vec<VmFact>, Self::Error>;
 }

@@ -21,12 +21,13 @@ pub(crate) fn decide<F: Facts>(
     let mut unknown_aggregates = Vec::new();
     for key in &forget.aggregates {
         let elements = facts.elements(&forget.address, key.as_str())?;
-        if elements.is_empty() {
+        if facts.aggregate(&forget.address, key.as_str())?.is_none() {
             unknown_aggregates.push(key.clone());
         }
         targets.extend(elements.into_iter().map(|element| element.stamp.hash));
     }
 
+    // In the order of the list, which shows in what each target remembers of this FORGET.
     let mut found: Vec<StoredMessage> = Vec::with_capacity(targets.len());
     let mut seen = BTreeSet::new();
     let mut absent: Vec<ItemHash> = Vec::new();
@@ -78,6 +79,7 @@ pub(crate) fn decide<F: Facts>(
     for stored in found {
         plan.add(stored, facts)?;
     }
+    plan.count_again(&targets);
     plan.into_effects(candidate, facts, effects)?;
     Ok(None)
 }
@@ -96,20 +98,25 @@ fn permitted<F: Facts>(
     target: &StoredMessage,
     facts: &mut F,
 ) -> Result<Result<(), Rejection>, F::Error> {
-    let subject = Subject {
-        message_type: target.message_type,
-        chain: target.chain,
-        channel: target.channel.as_ref(),
-        post_type: target.post_type.as_deref(),
-        aggregate_key: target.aggregate_key.as_deref(),
-    };
-    permissions::check(sender, &target.owner, &subject, facts)
+    let subject = Subject::of_stored(target);
+    let granted = permissions::check(sender, &target.owner, &subject, facts)?;
+    Ok(granted.map_err(|_| {
+        Rejection::text(
+            ErrorCode::PermissionDenied,
+            format!(
+                "Sender {sender} is not authorized to forget message {} owned by {}",
+                target.item_hash, target.owner
+            ),
+        )
+    }))
 }
 
 /// Everything that goes, cascades included, grouped by what must be rebuilt afterwards.
 #[derive(Default)]
 struct Plan {
     gone: BTreeMap<ItemHash, StoredMessage>,
+    /// Targets that are gone already when their turn comes: cascaded, or listed before.
+    again: Vec<ItemHash>,
     posts: BTreeSet<ItemHash>,
     amended: BTreeSet<ItemHash>,
     aggregates: BTreeSet<(Address, String)>,
@@ -118,8 +125,10 @@ struct Plan {
 }
 
 impl Plan {
+    /// Takes the next target of the list.
     fn add<F: Facts>(&mut self, stored: StoredMessage, facts: &mut F) -> Result<(), F::Error> {
         if self.gone.contains_key(&stored.item_hash) {
+            self.again.push(stored.item_hash);
             return Ok(());
         }
         let hash = stored.item_hash.clone();
@@ -135,7 +144,7 @@ impl Plan {
                 self.posts.insert(hash.clone());
                 for amend in facts.amends(&hash)? {
                     if let Fate::Stored(amend) = facts.fate(&amend.stamp.hash)? {
-                        self.gone.insert(amend.item_hash.clone(), *amend);
+                        self.gone.entry(amend.item_hash.clone()).or_insert(*amend);
                     }
                 }
             }
@@ -147,25 +156,20 @@ impl Plan {
             MessageType::Store => {
                 self.stores.insert(hash.clone());
             }
-            MessageType::Program | MessageType::Instance => {
-                self.vms.insert(hash.clone());
-                let original = facts.vm(&hash)?.is_some_and(|vm| vm.replaces.is_none());
-                if original {
-                    for update in facts.vm_updates(&hash)? {
-                        if let Fate::Stored(update) = facts.fate(&update.item_hash)? {
-                            self.vms.insert(update.item_hash.clone());
-                            self.gone.insert(update.item_hash.clone(), *update);
-                        }
-                    }
-                }
-            }
-            MessageType::VProgram => {
+            // What replaces a machine is a machine of its own and stays.
+            MessageType::Program | MessageType::Instance | MessageType::VProgram => {
                 self.vms.insert(hash.clone());
             }
             MessageType::Forget => {}
         }
         self.gone.insert(hash, stored);
         Ok(())
+    }
+
+    /// What the list names more than once remembers this FORGET as often.
+    fn count_again(&mut self, targets: &[ItemHash]) {
+        let mut seen = BTreeSet::new();
+        self.again.extend(targets.iter().filter(|target| !seen.insert(*target)).cloned());
     }
 
     fn into_effects<F: Facts>(
@@ -205,7 +209,7 @@ impl Plan {
         for vm in &self.vms {
             effects.push(Effect::RemoveVm(vm.clone()));
         }
-        for target in self.gone.into_keys() {
+        for target in self.gone.into_keys().chain(self.again) {
             effects.push(Effect::Forget(Forgotten {
                 target,
                 by: candidate.message.item_hash.clone(),

@@ -29,17 +29,16 @@ mod vm;
 
 mod aggregate;
 
-pub use candidate::{Candidate, FileInfo, FileKind};
+pub use candidate::{Candidate, FileInfo, FileKind, ManifestFile};
 pub use decision::{
-    AggregateState, BalanceEntry, Decision, Effect, FieldValue, Forgotten, PinnedFile, PostVersion,
-    TagTarget, VmRecord,
+    AggregateState, Decision, Effect, FieldValue, Forgotten, PinnedFile, PostVersion, TagTarget, VmRecord,
 };
 pub use dependency::Dependency;
 pub use facts::{
     AggregateFact, AmendFact, ElementFact, Facts, Fate, PinFact, PostFact, StoredMessage, TagFact,
     TagVersion, VmFact,
 };
-pub use node_post::Publishers;
+pub use node_post::{BalanceEntry, BalancesUpdate, MetricRow, NetworkMetrics, NodePost, Publishers};
 pub use permissions::{Subject, granting_entry};
 pub use stamp::Stamp;
 

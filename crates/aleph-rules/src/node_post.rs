@@ -1,66 +1,235 @@
 //! Posts that the node itself acts upon (`spec: messages.md §13`).
+//!
+//! [`NodePost::recognise`] is the one place that tells such a post from an ordinary one and that refuses
+//! what has the wrong form. What follows from a recognised post is decided by [`decide`].
 
-use aleph_types::content::PostContent;
-use aleph_types::{Address, Chain, ErrorCode, Rejection};
+mod balances;
+mod metrics;
+
+use aleph_types::content::{CreditDistribution, CreditExpense, CreditTransfer, PostContent};
+use aleph_types::{Address, Channel, ErrorCode, FormatError, Rejection};
 use serde_json::Value;
 
-use crate::{BalanceEntry, Candidate, Decision, Effect};
+pub use balances::{BalanceEntry, BalancesUpdate};
+pub use metrics::{MetricRow, NetworkMetrics};
 
-/// The addresses whose node-level posts count; private networks have their own.
+use crate::{Candidate, Decision, Effect};
+
+const BALANCES: &str = "balances-update";
+const DISTRIBUTION: &str = "aleph_credit_distribution";
+const EXPENSE: &str = "aleph_credit_expense";
+const TRANSFER: &str = "aleph_credit_transfer";
+const METRICS: &str = "aleph-network-metrics";
+
+/// The channel of posts that move credits.
+const CREDIT_CHANNEL: &str = "ALEPH_CREDIT";
+/// The channel of measurements of nodes.
+const SCORING_CHANNEL: &str = "aleph-scoring";
+
+/// The addresses whose node-level posts count; private networks have their own. They are compared
+/// exactly, to `content.address`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Publishers {
     /// Publishers of `balances-update`.
     pub balances: Vec<Address>,
+    /// Publishers of credit distributions and expenses; as senders of transfers they need no funds.
+    pub credits: Vec<Address>,
+    /// Publishers of `aleph-network-metrics`.
+    pub metrics: Vec<Address>,
+}
+
+/// A post that the node itself acts upon, read. Amends are none: their type is `amend`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodePost {
+    /// Token balances as of a block.
+    Balances(BalancesUpdate),
+    /// Credits granted.
+    Distribution(CreditDistribution),
+    /// Credits used up.
+    Expense(CreditExpense),
+    /// Credits of `content.address` handed on, by anyone.
+    Transfer(CreditTransfer),
+    /// Measurements of nodes.
+    Metrics(NetworkMetrics),
+}
+
+impl NodePost {
+    /// Reads a post by its type, owner and channel; `None` for an ordinary post, and for an empty body.
+    ///
+    /// # Errors
+    /// The refusal of a post that would count but has the wrong form.
+    pub fn recognise(
+        post: &PostContent,
+        channel: Option<&Channel>,
+        publishers: &Publishers,
+    ) -> Result<Option<Self>, Rejection> {
+        let body = &post.content;
+        let owner = &post.address;
+        let on = |expected: &str| channel.is_some_and(|channel| channel.as_str() == expected);
+        let counts = match post.post_type.as_str() {
+            BALANCES => publishers.balances.contains(owner),
+            DISTRIBUTION | EXPENSE => on(CREDIT_CHANNEL) && publishers.credits.contains(owner),
+            TRANSFER => on(CREDIT_CHANNEL),
+            METRICS => on(SCORING_CHANNEL) && publishers.metrics.contains(owner),
+            _ => false,
+        };
+        if !counts || is_falsy(body) {
+            return Ok(None);
+        }
+        Ok(match post.post_type.as_str() {
+            BALANCES => Some(Self::Balances(BalancesUpdate::parse(body)?)),
+            DISTRIBUTION => Some(Self::Distribution(
+                CreditDistribution::parse(body).map_err(|error| wrong_credit("distribution", &error))?,
+            )),
+            EXPENSE => Some(Self::Expense(
+                CreditExpense::parse(body).map_err(|error| wrong_credit("expense", &error))?,
+            )),
+            TRANSFER => {
+                let transfer =
+                    CreditTransfer::parse(body).map_err(|error| wrong_credit("transfer", &error))?;
+                if transfer.credits.iter().any(|entry| entry.address == *owner) {
+                    return Err(invalid(format!(
+                        "Self-transfer not allowed: sender and recipient are both {owner}"
+                    )));
+                }
+                Some(Self::Transfer(transfer))
+            }
+            _ => NetworkMetrics::parse(body).map(Self::Metrics),
+        })
+    }
 }
 
 /// The effects of a post on the node's own tables, if it is one that has any.
-pub(crate) fn apply<E>(
+pub(crate) fn decide(
     candidate: &Candidate<'_>,
     post: &PostContent,
     publishers: &Publishers,
     effects: &mut Vec<Effect>,
-) -> Result<Option<Decision>, E> {
-    let _ = candidate;
-    if post.post_type == "balances-update" && publishers.balances.contains(&post.address) {
-        return Ok(balances_update(&post.content, effects).err().map(Decision::Reject));
+) -> Option<Decision> {
+    match NodePost::recognise(post, candidate.message.channel.as_ref(), publishers) {
+        Err(refusal) => return Some(Decision::Reject(refusal)),
+        Ok(None) => {}
+        Ok(Some(NodePost::Balances(update))) => effects.push(Effect::SetBalances {
+            chain: update.chain.as_str().to_owned(),
+            dapp: update.dapp,
+            height: update.height,
+            entries: update.entries,
+        }),
+        // Checked, and kept as posts: no table of this node follows them yet.
+        Ok(Some(
+            NodePost::Distribution(_) | NodePost::Expense(_) | NodePost::Transfer(_) | NodePost::Metrics(_),
+        )) => {}
     }
-    Ok(None)
+    None
 }
 
-/// Amounts keep the text that they have in the message: no binary floating point on the way.
-fn balances_update(body: &Value, effects: &mut Vec<Effect>) -> Result<(), Rejection> {
-    let wrong = |text: &str| Rejection::text(ErrorCode::InvalidFormat, text);
-    if body.as_object().is_none_or(serde_json::Map::is_empty) {
-        return Ok(());
+/// What Python counts as false.
+pub(crate) fn is_falsy(body: &Value) -> bool {
+    match body {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
     }
-    let chain = body
-        .get("chain")
-        .and_then(Value::as_str)
-        .ok_or_else(|| wrong("balances-update: 'chain' is missing"))?;
-    let chain: Chain =
-        chain.parse().map_err(|_| wrong(&format!("balances-update: unknown chain '{chain}'")))?;
-    let height = body
-        .get("main_height")
-        .and_then(Value::as_i64)
-        .ok_or_else(|| wrong("balances-update: 'main_height' is missing or no integer"))?;
-    let balances = body
-        .get("balances")
-        .and_then(Value::as_object)
-        .ok_or_else(|| wrong("balances-update: 'balances' is missing or no object"))?;
-    let mut entries = Vec::with_capacity(balances.len());
-    for (address, amount) in balances {
-        let amount = match amount {
-            Value::Number(number) => number.to_string(),
-            Value::String(text) if text.parse::<f64>().is_ok_and(f64::is_finite) => text.clone(),
-            _ => return Err(wrong(&format!("balances-update: the balance of '{address}' is no number"))),
+}
+
+fn invalid(text: String) -> Rejection {
+    Rejection::text(ErrorCode::InvalidFormat, text)
+}
+
+fn wrong_credit(kind: &str, error: &FormatError) -> Rejection {
+    let errors = Value::from(error.to_json_errors());
+    invalid(format!("Invalid credit {kind} content: {errors}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use aleph_types::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    const PUBLISHER: &str = "0xPublisher";
+
+    fn publishers() -> Publishers {
+        let own = || vec![Address::from(PUBLISHER)];
+        Publishers { balances: own(), credits: own(), metrics: own() }
+    }
+
+    fn recognised(
+        post_type: &str,
+        owner: &str,
+        channel: &str,
+        body: Value,
+    ) -> Result<Option<NodePost>, Rejection> {
+        let post = PostContent {
+            address: owner.into(),
+            time: Timestamp::from_secs(1),
+            post_type: post_type.to_owned(),
+            content: body,
+            reference: None,
         };
-        entries.push(BalanceEntry { address: Address::from(address.as_str()), amount });
+        NodePost::recognise(&post, Some(&Channel::from(channel)), &publishers())
     }
-    effects.push(Effect::SetBalances {
-        chain: chain.as_str().to_owned(),
-        dapp: body.get("dapp").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        height,
-        entries,
-    });
-    Ok(())
+
+    fn transfer(to: &str) -> Value {
+        json!({ "transfer": { "credits": [{ "address": to, "amount": 5 }] } })
+    }
+
+    #[test]
+    fn type_owner_and_channel_decide() {
+        let expense = || json!({ "expense": { "credits": [{ "address": "0xA", "amount": 5 }] } });
+        let grant = || {
+            json!({ "distribution": { "token": "T", "chain": "C", "credits": [
+                { "address": "0xA", "amount": 5, "price": "1", "tx_hash": "t", "provider": "p" } ] } })
+        };
+        let balances = || json!({ "chain": "ETH", "main_height": 3, "balances": { "0xA": 1.5 } });
+        let metrics = || json!({ "metrics": { "crn": [], "ccn": [] } });
+        for (post_type, owner, channel, body, counts) in [
+            (BALANCES, PUBLISHER, "any", balances(), true),
+            (BALANCES, "0xpublisher", "any", balances(), false),
+            (EXPENSE, PUBLISHER, CREDIT_CHANNEL, expense(), true),
+            (EXPENSE, PUBLISHER, "other", expense(), false),
+            (EXPENSE, "0xOther", CREDIT_CHANNEL, expense(), false),
+            (DISTRIBUTION, PUBLISHER, CREDIT_CHANNEL, grant(), true),
+            (DISTRIBUTION, "0xOther", CREDIT_CHANNEL, grant(), false),
+            (TRANSFER, "0xAnyone", CREDIT_CHANNEL, transfer("0xA"), true),
+            (TRANSFER, "0xAnyone", "other", transfer("0xA"), false),
+            (METRICS, PUBLISHER, SCORING_CHANNEL, metrics(), true),
+            (METRICS, PUBLISHER, CREDIT_CHANNEL, metrics(), false),
+            ("amend", PUBLISHER, CREDIT_CHANNEL, grant(), false),
+        ] {
+            let found = recognised(post_type, owner, channel, body).unwrap();
+            assert_eq!(found.is_some(), counts, "{post_type} of {owner} on {channel}");
+        }
+    }
+
+    #[test]
+    fn empty_bodies_do_nothing_and_wrong_ones_are_refused() {
+        for post_type in [BALANCES, DISTRIBUTION, EXPENSE, TRANSFER] {
+            for empty in [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})] {
+                assert_eq!(recognised(post_type, PUBLISHER, CREDIT_CHANNEL, empty).unwrap(), None);
+            }
+            for wrong in [json!(1), json!("text"), json!([1]), json!({ "a": 1 }), json!(true)] {
+                let refusal = recognised(post_type, PUBLISHER, CREDIT_CHANNEL, wrong).unwrap_err();
+                assert_eq!(refusal.code, ErrorCode::InvalidFormat, "{post_type}");
+            }
+        }
+        // Measurements are never refused.
+        assert_eq!(recognised(METRICS, PUBLISHER, SCORING_CHANNEL, json!([1])).unwrap(), None);
+    }
+
+    #[test]
+    fn refusals_say_what_is_wrong() {
+        let text = |refusal: Rejection| refusal.details.unwrap()["errors"][0].as_str().unwrap().to_owned();
+        let none = json!({ "transfer": { "credits": [] } });
+        let refusal = recognised(TRANSFER, "0xA", CREDIT_CHANNEL, none).unwrap_err();
+        assert!(text(refusal).starts_with("Invalid credit transfer content: [{"));
+        let refusal = recognised(TRANSFER, "0xA", CREDIT_CHANNEL, transfer("0xA")).unwrap_err();
+        assert_eq!(text(refusal), "Self-transfer not allowed: sender and recipient are both 0xA");
+        // Addresses that differ in case are two addresses here.
+        assert!(recognised(TRANSFER, "0xA", CREDIT_CHANNEL, transfer("0xa")).is_ok());
+    }
 }

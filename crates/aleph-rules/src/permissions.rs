@@ -3,7 +3,8 @@
 use aleph_types::{Address, Chain, Channel, ErrorCode, MessageType, Rejection};
 use serde_json::Value;
 
-use crate::Facts;
+use crate::node_post::is_falsy;
+use crate::{Facts, StoredMessage};
 
 /// The aggregate key that lists delegations.
 pub(crate) const SECURITY_KEY: &str = "security";
@@ -22,6 +23,19 @@ pub struct Subject<'a> {
     pub post_type: Option<&'a str>,
     /// `content.key` of an AGGREGATE.
     pub aggregate_key: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    /// A message that is stored already.
+    pub(crate) fn of_stored(stored: &'a StoredMessage) -> Self {
+        Self {
+            message_type: stored.message_type,
+            chain: stored.chain,
+            channel: stored.channel.as_ref(),
+            post_type: stored.post_type.as_deref(),
+            aggregate_key: stored.aggregate_key.as_deref(),
+        }
+    }
 }
 
 /// Whether `sender` may act for `owner` on `subject`; `Err` of the inner result is the refusal.
@@ -70,7 +84,7 @@ fn allows(entry: &Value, sender: &Address, subject: &Subject<'_>) -> bool {
     if !address.eq_ignore_ascii_case(sender.as_str()) {
         return false;
     }
-    let chain = entry.get("chain").filter(|chain| is_set(chain));
+    let chain = entry.get("chain").filter(|chain| !is_falsy(chain));
     if chain.is_some_and(|chain| chain.as_str() != Some(subject.chain.as_str())) {
         return false;
     }
@@ -81,23 +95,20 @@ fn allows(entry: &Value, sender: &Address, subject: &Subject<'_>) -> bool {
             || lists(entry, "aggregate_keys", subject.aggregate_key))
 }
 
-/// Absent and empty filters allow any value; others must list it.
+/// Absent and empty filters allow any value; others must list it. As in the reference, a text in place of a
+/// list allows what is part of it and an object its keys; what it can't read, null included, allows nothing.
 fn lists(entry: &Value, filter: &str, value: Option<&str>) -> bool {
-    match entry.get(filter).filter(|filter| is_set(filter)) {
+    match entry.get(filter) {
         None => true,
         Some(Value::Array(allowed)) => {
-            value.is_some_and(|value| allowed.iter().any(|item| item.as_str() == Some(value)))
+            let is_value = |item: &Value| item.as_str() == value && (value.is_some() || item.is_null());
+            allowed.is_empty() || allowed.iter().any(is_value)
+        }
+        Some(Value::String(text)) => text.is_empty() || value.is_some_and(|value| text.contains(value)),
+        Some(Value::Object(fields)) => {
+            fields.is_empty() || value.is_some_and(|value| fields.contains_key(value))
         }
         Some(_) => false,
-    }
-}
-
-fn is_set(filter: &Value) -> bool {
-    match filter {
-        Value::Null => false,
-        Value::Array(items) => !items.is_empty(),
-        Value::String(text) => !text.is_empty(),
-        _ => true,
     }
 }
 
@@ -134,7 +145,15 @@ mod tests {
             (json!({"address": "0xother"}), false, false),
             (json!({}), false, false),
             (json!("0xabc"), false, false),
-            (json!({"address": "0xabc", "types": "POST"}), false, false),
+            (json!({"address": "0xabc", "types": "POST"}), true, false),
+            (json!({"address": "0xabc", "types": {"STORE": 0}}), false, true),
+            (json!({"address": "0xabc", "types": 5}), false, false),
+            (json!({"address": "0xabc", "types": null}), false, false),
+            (json!({"address": "0xabc", "post_types": null}), false, true),
+            (json!({"address": "0xabc", "chain": null}), true, true),
+            (json!({"address": "0xabc", "chain": 0}), true, true),
+            (json!({"address": "0xabc", "channels": [null]}), false, true),
+            (json!({"address": "0xabc", "channels": "c1 c2"}), true, false),
         ] {
             assert_eq!(allows(&entry, &sender, &post), allowed_post, "{entry}");
             assert_eq!(allows(&entry, &sender, &store), allowed_store, "{entry}");

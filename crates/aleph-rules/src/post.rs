@@ -33,7 +33,7 @@ pub(crate) fn decide<F: Facts>(
             reference: post.reference.clone(),
             channel: message.channel.clone(),
         });
-        return node_post::apply(candidate, post, &network.publishers, effects);
+        return Ok(node_post::decide(candidate, post, &network.publishers, effects));
     }
 
     let Some(original_hash) = post.amended() else {
@@ -43,45 +43,42 @@ pub(crate) fn decide<F: Facts>(
         }
         return Ok(Some(Decision::Reject(Rejection::bare(ErrorCode::PostAmendTargetNotFound))));
     };
-    let fate = facts.fate(&original_hash)?;
-    let original = match fate {
-        Fate::Stored(original) if original.message_type == MessageType::Post => original,
-        _ => {
-            if let Err(refusal) = permissions::check(&message.sender, &post.address, &own, facts)? {
-                return Ok(Some(Decision::Reject(refusal)));
-            }
-            return Ok(Some(Decision::wait(
-                Dependency::Message(original_hash),
-                Rejection::bare(ErrorCode::PostAmendTargetNotFound),
-            )));
-        }
+    let not_found = |original_hash| {
+        Some(Decision::wait(
+            Dependency::Message(original_hash),
+            Rejection::bare(ErrorCode::PostAmendTargetNotFound),
+        ))
     };
+    let Fate::Stored(original) = facts.fate(&original_hash)? else {
+        if let Err(refusal) = permissions::check(&message.sender, &post.address, &own, facts)? {
+            return Ok(Some(Decision::Reject(refusal)));
+        }
+        return Ok(not_found(original_hash));
+    };
+    // A delegate needs what the owner grants for the message that is named, whatever its type.
     if !message.sender.is_same_as(&post.address) {
         if !original.owner.is_same_as(&post.address) {
             return Ok(Some(Decision::Reject(permissions::denied(&message.sender, &original.owner))));
         }
-        let of_original = Subject {
-            message_type: MessageType::Post,
-            chain: original.chain,
-            channel: original.channel.as_ref(),
-            post_type: original.post_type.as_deref(),
-            aggregate_key: None,
-        };
-        if let Err(refusal) = permissions::check(&message.sender, &post.address, &of_original, facts)? {
+        let subject = Subject::of_stored(&original);
+        if let Err(refusal) = permissions::check(&message.sender, &original.owner, &subject, facts)? {
             return Ok(Some(Decision::Reject(refusal)));
         }
     }
+    if original.message_type != MessageType::Post {
+        return Ok(not_found(original_hash));
+    }
     if original.owner != post.address {
-        return Ok(Some(Decision::Reject(permissions::denied(&message.sender, &original.owner))));
+        return Ok(Some(Decision::Reject(Rejection::text(
+            ErrorCode::PermissionDenied,
+            format!("Cannot amend post {original_hash} of {} as address {}", original.owner, post.address),
+        ))));
     }
     if original.post_type.as_deref() == Some(PostContent::AMEND) {
         return Ok(Some(Decision::Reject(Rejection::bare(ErrorCode::PostAmendAmend))));
     }
     let Some(shown) = facts.post(&original_hash)? else {
-        return Ok(Some(Decision::wait(
-            Dependency::Message(original_hash),
-            Rejection::bare(ErrorCode::PostAmendTargetNotFound),
-        )));
+        return Ok(not_found(original_hash));
     };
 
     effects.push(Effect::AddAmend { original: original_hash.clone(), amend: stamp.clone() });

@@ -7,7 +7,7 @@ use aleph_types::{Address, ErrorCode, ItemHash, MessageType, Rejection};
 use serde_json::{Value, json};
 
 use crate::permissions::{self, Subject};
-use crate::{Candidate, Decision, Dependency, Effect, Facts, VmFact, VmRecord};
+use crate::{Candidate, Decision, Dependency, Effect, Facts, VmRecord};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -28,7 +28,7 @@ pub(crate) fn decide<F: Facts>(
     if let Some(refusal) = volume_too_small(&program.base.volumes, facts)? {
         return Ok(Some(Decision::Reject(refusal)));
     }
-    let replaces = match replaced(candidate, &program.base, facts)? {
+    let replaces = match replaced(&program.base, facts)? {
         Ok(replaces) => replaces,
         Err(decision) => return Ok(Some(decision)),
     };
@@ -65,14 +65,14 @@ pub(crate) fn decide_instance<F: Facts>(
         return Ok(Some(decision));
     }
     let rootfs = &instance.rootfs;
-    let refusal = match disk_too_small("rootfs", rootfs.size_mib, &rootfs.parent, facts)? {
+    let refusal = match volume_too_small(&instance.base.volumes, facts)? {
         Some(refusal) => Some(refusal),
-        None => volume_too_small(&instance.base.volumes, facts)?,
+        None => disk_too_small("rootfs", rootfs.size_mib, &rootfs.parent, facts)?,
     };
     if let Some(refusal) = refusal {
         return Ok(Some(Decision::Reject(refusal)));
     }
-    let replaces = match replaced(candidate, &instance.base, facts)? {
+    let replaces = match replaced(&instance.base, facts)? {
         Ok(replaces) => replaces,
         Err(decision) => return Ok(Some(decision)),
     };
@@ -92,7 +92,8 @@ pub(crate) fn decide_instance<F: Facts>(
     Ok(None)
 }
 
-/// V-PROGRAM: every file of its measured stack must be stored by a message.
+/// V-PROGRAM (`spec: messages.md §21`): every file of its measured stack must be stored by a message, the
+/// runtime's manifest must be readable, and the bundle that it names must be stored as well.
 pub(crate) fn decide_v_program<F: Facts>(
     candidate: &Candidate<'_>,
     program: &VProgramContent,
@@ -102,11 +103,16 @@ pub(crate) fn decide_v_program<F: Facts>(
     if let Some(decision) = permitted(candidate, &program.base.address, MessageType::VProgram, facts)? {
         return Ok(Some(decision));
     }
-    let references = distinct(program.references().cloned().collect());
+    let mut references = distinct(program.references().cloned().collect());
     let needed: Vec<(&ItemHash, bool)> = references.iter().map(|reference| (reference, false)).collect();
     if let Some(decision) = files_missing(&needed, facts)? {
         return Ok(Some(decision));
     }
+    let bundle = match bundle(candidate, &program.runtime.reference, facts)? {
+        Ok(bundle) => bundle,
+        Err(decision) => return Ok(Some(decision)),
+    };
+    references = distinct(references.into_iter().chain([bundle]).collect());
     effects.push(Effect::CreateVm(VmRecord {
         item_hash: candidate.message.item_hash.clone(),
         message_type: MessageType::VProgram,
@@ -119,6 +125,36 @@ pub(crate) fn decide_v_program<F: Facts>(
         references,
     }));
     Ok(None)
+}
+
+/// The STORE of the bundle that the manifest of a runtime names.
+fn bundle<F: Facts>(
+    candidate: &Candidate<'_>,
+    runtime: &ItemHash,
+    facts: &mut F,
+) -> Result<Result<ItemHash, Decision>, F::Error> {
+    let invalid = |what: String| {
+        let text = format!("runtime manifest {runtime} {what}");
+        Err(Decision::Reject(Rejection::text(ErrorCode::VmRuntimeInvalid, text)))
+    };
+    let missing = |reference: &ItemHash| {
+        Rejection::with_errors(ErrorCode::VmVolumeNotFound, [Value::from(reference.as_str())])
+    };
+    let Some(pin) = facts.message_pin(runtime)? else {
+        return Ok(invalid("is not stored by a message".to_owned()));
+    };
+    // Whoever asks again brings the file that is waited for.
+    let Some(read) = candidate.manifest.filter(|read| *read.file == pin.file) else {
+        return Ok(Err(Decision::wait(Dependency::File(pin.file), missing(runtime))));
+    };
+    let bundle = match read.manifest {
+        Ok(manifest) => &manifest.bundle,
+        Err(error) => return Ok(invalid(format!("can't be used: {error}"))),
+    };
+    if facts.message_pin(bundle)?.is_none() {
+        return Ok(Err(Decision::wait(Dependency::Message(bundle.clone()), missing(bundle))));
+    }
+    Ok(Ok(bundle.clone()))
 }
 
 /// The base rule for a machine's owner.
@@ -139,7 +175,7 @@ fn permitted<F: Facts>(
     Ok(permissions::check(&message.sender, owner, &subject, facts)?.err().map(Decision::Reject))
 }
 
-/// Waits on the first file that is not stored; the refusal names all of them.
+/// Waits on the first file that is not stored; the refusal names each of them once, sorted.
 fn files_missing<F: Facts>(
     needed: &[(&ItemHash, bool)],
     facts: &mut F,
@@ -150,12 +186,15 @@ fn files_missing<F: Facts>(
         if file_size(facts, reference, *use_latest)?.is_some() {
             continue;
         }
-        errors.push(Value::String(reference.as_str().to_owned()));
+        errors.push(reference.as_str());
         first.get_or_insert_with(|| match use_latest {
             true => Dependency::Tag(reference.as_str().to_owned()),
             false => Dependency::Message((*reference).clone()),
         });
     }
+    errors.sort_unstable();
+    errors.dedup();
+    let errors = errors.into_iter().map(Value::from);
     Ok(first.map(|on| Decision::wait(on, Rejection::with_errors(ErrorCode::VmVolumeNotFound, errors))))
 }
 
@@ -229,37 +268,28 @@ fn disk_too_small<F: Facts>(
     }))
 }
 
-/// The rules of updates: the original that this machine replaces, if it replaces one.
+/// The rules of updates: the program that this machine names in `replaces`, if it names one.
+///
+/// The network keeps no versions of machines: an update is a machine of its own, anyone may name any
+/// program that allows it, and nothing happens to that program, now or when it is forgotten
+/// (`docs/adr/0012-updates-of-programs.md`). Code 303 can't occur, as in the reference.
 fn replaced<F: Facts>(
-    candidate: &Candidate<'_>,
     base: &ExecutableBase,
     facts: &mut F,
 ) -> Result<Result<Option<ItemHash>, Decision>, F::Error> {
-    let Some(text) = base.replaces.as_deref().filter(|text| !text.is_empty()) else {
+    let Some(text) = base.replaces.as_deref() else {
         return Ok(Ok(None));
     };
     let not_found = || Rejection::with_errors(ErrorCode::VmRefNotFound, [Value::String(text.to_owned())]);
-    let Ok(original_hash) = ItemHash::parse(text) else {
+    let Ok(named) = ItemHash::parse(text) else {
         return Ok(Err(Decision::Reject(not_found())));
     };
-    let original = match facts.vm(&original_hash)? {
-        Some(vm) if vm.message_type == MessageType::Program => vm,
-        _ => return Ok(Err(Decision::wait(Dependency::Message(original_hash), not_found()))),
-    };
-    if original.replaces.is_some() {
-        return Ok(Err(Decision::Reject(Rejection::bare(ErrorCode::VmUpdateUpdate))));
+    match facts.vm(&named)? {
+        Some(vm) if vm.message_type == MessageType::Program => Ok(if vm.allow_amend {
+            Ok(Some(named))
+        } else {
+            Err(Decision::Reject(Rejection::bare(ErrorCode::VmAmendNotAllowed)))
+        }),
+        _ => Ok(Err(Decision::wait(Dependency::Message(named), not_found()))),
     }
-    if original.owner != base.address {
-        let refusal = permissions::denied(&candidate.message.sender, &original.owner);
-        return Ok(Err(Decision::Reject(refusal)));
-    }
-    let updates = facts.vm_updates(&original_hash)?;
-    let current: &VmFact = updates
-        .iter()
-        .max_by_key(|update| (update.created, std::cmp::Reverse(&update.item_hash)))
-        .unwrap_or(&original);
-    if !current.allow_amend {
-        return Ok(Err(Decision::Reject(Rejection::bare(ErrorCode::VmAmendNotAllowed))));
-    }
-    Ok(Ok(Some(original_hash)))
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use aleph_blobs::BlobStore;
 use aleph_crypto::{TrustedSource, Verified};
 use aleph_p2p::Verdict;
-use aleph_rules::{FileInfo, FileKind};
-use aleph_types::content::Content;
-use aleph_types::{ItemHash, ItemType, ParsedMessage, Rejection};
+use aleph_rules::{Dependency, FileInfo, FileKind, ManifestFile};
+use aleph_types::content::{Content, RuntimeManifest};
+use aleph_types::{FormatError, ItemHash, ItemType, ParsedMessage, Rejection, limits};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 
@@ -28,6 +28,19 @@ pub(crate) struct Ready {
     pub(crate) verified: Verified<ParsedMessage>,
     pub(crate) fetched: Option<Fetched>,
     pub(crate) file: Option<FileInfo>,
+    pub(crate) manifest: Option<ManifestOnDisk>,
+}
+
+/// The file that a V-PROGRAM waited for, read: which file it is, only the writer knows.
+pub(crate) struct ManifestOnDisk {
+    file: ItemHash,
+    read: Result<RuntimeManifest, FormatError>,
+}
+
+impl ManifestOnDisk {
+    pub(crate) fn as_fact(&self) -> ManifestFile<'_> {
+        ManifestFile { file: &self.file, manifest: &self.read }
+    }
 }
 
 /// What the writer takes.
@@ -106,7 +119,8 @@ impl Verifier {
     }
 
     fn check(&self, submission: Submission) -> Work {
-        let Submission { parsed, origin, reception_time, waiting, ticket, reply, permit } = submission;
+        let Submission { parsed, origin, reception_time, waiting, awaited, ticket, reply, permit } =
+            submission;
         let envelope = Envelope { origin, reception_time, waiting, reply, _permit: permit };
         let verified = if origin == Origin::Genesis {
             Ok(Verified::trusted(parsed, TrustedSource::Genesis))
@@ -127,9 +141,33 @@ impl Verifier {
             ticket.report(Verdict::Accept);
         }
         match self.gather(&verified) {
-            Ok((fetched, file)) => Work::Decide(Box::new(Ready { verified, fetched, file }), envelope),
+            Ok((fetched, file)) => {
+                let content = verified.content.as_ref().or(fetched.as_ref().map(|fetched| &fetched.content));
+                let manifest = match content {
+                    Some(Content::VProgram(_)) => self.manifest(awaited.as_deref()),
+                    _ => None,
+                };
+                Work::Decide(Box::new(Ready { verified, fetched, file, manifest }), envelope)
+            }
             Err(rejection) => Work::Refuse(Box::new(verified.into_inner()), rejection, envelope),
         }
+    }
+
+    /// The file that a V-PROGRAM waits for, if this disk has it: its runtime's manifest.
+    fn manifest(&self, awaited: Option<&str>) -> Option<ManifestOnDisk> {
+        let Some(Dependency::File(file)) = awaited.and_then(Dependency::from_key) else { return None };
+        let read = match self.blobs.read_sync(&file, limits::RUNTIME_MANIFEST) {
+            Ok(Some(bytes)) => RuntimeManifest::parse(&bytes),
+            Ok(None) => return None,
+            Err(aleph_blobs::BlobError::TooLarge { limit }) => {
+                Err(FormatError::text(format!("larger than {limit} bytes")))
+            }
+            Err(error) => {
+                tracing::warn!(%file, %error, "runtime manifest can't be read");
+                return None;
+            }
+        };
+        Some(ManifestOnDisk { file, read })
     }
 
     /// Content and file, where this disk has them.
@@ -149,7 +187,7 @@ impl Verifier {
                         Some(Fetched { content, document: document.to_string().into(), size })
                     }
                     Err(aleph_blobs::BlobError::TooLarge { .. }) => {
-                        return Err(invalid(aleph_types::FormatError::text(format!(
+                        return Err(invalid(FormatError::text(format!(
                             "the content of a message is limited to {MAX_CONTENT} bytes"
                         ))));
                     }

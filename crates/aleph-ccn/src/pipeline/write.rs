@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
-use super::verify::{Envelope, Ready, Work};
+use super::verify::{Envelope, ManifestOnDisk, Ready, Work};
 use super::{
     AfterCommit, CommandEnd, Job, Origin, Outcome, PipelineError, PipelineOptions, ProcessedMessage, Shared,
     Submission, WRITE_BATCH, refusal_text,
@@ -297,7 +297,8 @@ impl Step<'_> {
             ready.fetched.as_ref().map(|fetched| &fetched.content),
             size,
             ready.file,
-        );
+        )
+        .with_manifest(ready.manifest.as_ref().map(ManifestOnDisk::as_fact));
         let decision = aleph_rules::decide(&candidate, &self.options.network, &mut self.transaction.facts())?;
         match decision {
             Decision::Process(effects) => self.process(ready, size, &effects, envelope),
@@ -496,6 +497,7 @@ fn resubmission(row: PendingMessage) -> Option<Submission> {
         origin: Origin::from_word(&row.origin).unwrap_or(Origin::CatchUp),
         reception_time: row.reception_time,
         waiting: Some(row.id),
+        awaited: Some(row.waits_on),
         ticket: None,
         reply: None,
         permit: None,
