@@ -68,9 +68,18 @@ impl<'a> Fields<'a> {
         self.issues.push(Issue { kind, loc: vec![Loc::from(key)], msg: msg.into() });
     }
 
+    /// No database of the network can hold NUL in a text, and no content may hold it either.
+    fn without_nul(&mut self, key: &str, text: &'a str) -> Option<&'a str> {
+        if text.contains('\0') {
+            self.wrong(key, "value_error", "must not hold the character NUL");
+            return None;
+        }
+        Some(text)
+    }
+
     fn required_text(&mut self, key: &str) -> Option<&'a str> {
         match self.object.get(key) {
-            Some(Value::String(text)) => Some(text),
+            Some(Value::String(text)) => self.without_nul(key, text),
             Some(_) => {
                 self.wrong(key, "string_type", "must be a string");
                 None
@@ -84,7 +93,9 @@ impl<'a> Fields<'a> {
 
     fn optional_text(&mut self, key: &str) -> Option<&'a str> {
         match self.object.get(key) {
-            Some(Value::String(text)) => Some(text),
+            // What stands in a content is said by who reads it.
+            Some(Value::String(text)) if key == "item_content" => Some(text),
+            Some(Value::String(text)) => self.without_nul(key, text),
             None | Some(Value::Null) => None,
             Some(_) => {
                 self.wrong(key, "string_type", "must be a string or null");
