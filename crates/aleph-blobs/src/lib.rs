@@ -31,7 +31,7 @@ mod verifier;
 mod writer;
 
 pub use error::{BlobError, ErrorKind};
-pub use local::Iter;
+pub use local::{Iter, Withdrawal, Withdrawn};
 pub use store::BlobStore;
 pub use verifier::{Sha256Verifier, Verifier};
 pub use writer::{BLOCK_SIZE, BlobWriter, Stored};

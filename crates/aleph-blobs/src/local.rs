@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use aleph_types::{HashKind, ItemHash};
 use bytes::Bytes;
@@ -13,12 +14,15 @@ use crate::BlobError;
 use crate::verifier::{Sha256Verifier, Verifier};
 
 mod iter;
+mod withdrawn;
 
 pub use iter::Iter;
+pub use withdrawn::{Withdrawal, Withdrawn};
 
 /// Three letters: never one of the two-character shard folders.
 const TEMPORARY: &str = "tmp";
 const TEMPORARY_PREFIX: &str = "upload-";
+const WITHDRAWN_PREFIX: &str = "withdrawn-";
 
 /// A folder of files by hash.
 #[derive(Debug, Clone)]
@@ -112,6 +116,29 @@ impl LocalFolder {
         }
     }
 
+    /// Takes `hash` out, unless it was stored or confirmed less than `idle` ago.
+    pub(crate) fn withdraw(&self, hash: &ItemHash, idle: Duration) -> Result<Withdrawal, BlobError> {
+        let from = self.path(hash)?;
+        let to = self.temporary.join(format!("{WITHDRAWN_PREFIX}{hash}"));
+        match fs::rename(&from, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Withdrawal::Absent),
+            Err(error) => return Err(BlobError::io("withdraw", &from)(error)),
+        }
+        let mut withdrawn = Withdrawn { from, to, size: 0, settled: false };
+        // Looked at after the file lost its name: nobody can confirm it any more without storing it anew.
+        let metadata =
+            fs::symlink_metadata(&withdrawn.to).map_err(BlobError::io("look up", &withdrawn.to))?;
+        withdrawn.size = metadata.len();
+        // A time in the future says nothing: the file stays.
+        let rested = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
+        if rested.is_none_or(|rested| rested < idle) {
+            withdrawn.restore()?;
+            return Ok(Withdrawal::InUse);
+        }
+        Ok(Withdrawal::Done(withdrawn))
+    }
+
     pub(crate) fn verify(&self, hash: &ItemHash) -> Result<Option<bool>, BlobError> {
         let Some((mut file, _)) = self.open_file(hash)? else { return Ok(None) };
         let mut verifier = Box::<Sha256Verifier>::default();
@@ -153,10 +180,21 @@ impl LocalFolder {
     }
 
     /// Makes what a file that is here already has durable: it may have been named by a process
-    /// that died before it synchronised the folder.
-    pub(crate) fn confirm(&self, hash: &ItemHash) -> Result<(), BlobError> {
+    /// that died before it synchronised the folder. False if it was withdrawn meanwhile.
+    pub(crate) fn confirm(&self, hash: &ItemHash) -> Result<bool, BlobError> {
         let target = self.path(hash)?;
-        target.parent().map_or(Ok(()), synchronise_folder)
+        // From now on it was stored a moment ago: see `withdraw`.
+        let touched = File::open(&target).and_then(|file| file.set_modified(SystemTime::now()));
+        match touched {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            // A folder that can only be read still serves what it has.
+            Err(error) => tracing::debug!(path = %target.display(), %error, "file can't be touched"),
+        }
+        if let Some(shard) = target.parent() {
+            synchronise_folder(shard)?;
+        }
+        Ok(target.exists())
     }
 
     fn make_shard(&self, target: &Path) -> Result<PathBuf, BlobError> {

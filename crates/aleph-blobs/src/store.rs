@@ -1,12 +1,13 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aleph_types::{HashKind, ItemHash};
 use bytes::Bytes;
 
 use crate::BlobError;
-use crate::local::{Iter, LocalFolder};
+use crate::local::{Iter, LocalFolder, Withdrawal};
 use crate::verifier::{Sha256Verifier, Verifier};
 use crate::writer::{self, BlobWriter, Stored};
 
@@ -116,6 +117,14 @@ impl BlobStore {
     pub async fn remove(&self, hash: &ItemHash) -> Result<bool, BlobError> {
         let (local, hash) = (self.local().clone(), hash.clone());
         blocking(move || local.remove(&hash)).await
+    }
+
+    /// Takes `hash` out of the store, unless it was stored, or stored again, less than `idle` ago. Quick
+    /// whatever the size; for threads that may block.
+    ///
+    /// Whoever stores the same content from now on stores it anew. Open readers keep what they have.
+    pub fn withdraw_sync(&self, hash: &ItemHash, idle: Duration) -> Result<Withdrawal, BlobError> {
+        self.local().withdraw(hash, idle)
     }
 
     /// Reads `hash` again from the disk and says whether its bytes still have that SHA-256;

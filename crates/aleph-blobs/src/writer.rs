@@ -180,8 +180,7 @@ fn store(
     file: Option<NamedTempFile>,
     tail: &[u8],
 ) -> Result<Stored, BlobError> {
-    if folder.size(&hash)? == Some(size) {
-        folder.confirm(&hash)?;
+    if folder.size(&hash)? == Some(size) && folder.confirm(&hash)? {
         return Ok(Stored { hash, size });
     }
     let mut file = match file {

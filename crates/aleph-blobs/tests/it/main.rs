@@ -2,6 +2,7 @@
 
 mod full_disk;
 mod reading;
+mod withdrawing;
 mod writing;
 
 use std::path::Path;
