@@ -1,0 +1,47 @@
+mod directory;
+mod file;
+mod shard;
+mod tree;
+
+use std::convert::Infallible;
+
+pub(crate) use directory::is_usable_name;
+pub use directory::{DirectoryBuilder, MAX_NAME, NameError, symlink};
+pub use file::FileBuilder;
+pub use tree::{MAX_TREE_DEPTH, TreeBuilder, TreeError};
+
+use crate::block::{BlockSink, Discard};
+use crate::cid::{Cid, Codec};
+use crate::layout::Layout;
+
+/// A finished file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Built {
+    /// Its root.
+    pub cid: Cid,
+    /// Bytes of content: of the file, or of a symlink's target; 0 for a directory, as Kubo says.
+    pub size: u64,
+    /// Bytes of all its blocks, counted as often as they are linked (Kubo's `CumulativeSize`).
+    pub cumulative_size: u64,
+}
+
+/// The CID of `bytes` as a file.
+pub fn cid_of(layout: Layout, bytes: &[u8]) -> Cid {
+    let mut builder = FileBuilder::new(layout);
+    let done = builder.update(bytes, &mut Discard).and_then(|()| builder.finish(&mut Discard));
+    match done {
+        Ok(built) => built.cid,
+        Err(never) => unreachable(never),
+    }
+}
+
+fn unreachable(never: Infallible) -> ! {
+    match never {}
+}
+
+/// Hashes and hands over a dag-pb block.
+fn put_node<S: BlockSink>(layout: Layout, block: &[u8], sink: &mut S) -> Result<Cid, S::Error> {
+    let cid = Cid::of(layout.version, Codec::DagPb, block);
+    sink.put(&cid, block)?;
+    Ok(cid)
+}
