@@ -19,10 +19,9 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Params};
 use sha2::{Digest as _, Sha256};
 
+use crate::engine::{Session, Value, values};
 use crate::{Store, StoreError};
 
 /// Rises when what is hashed changes: sums of another version are computed anew at the start.
@@ -160,22 +159,21 @@ struct RowHash(Sha256);
 impl RowHash {
     fn new(part: Part) -> Self {
         let mut row = Self(Sha256::new());
-        row.push(ValueRef::Text(part.table().as_bytes()));
+        row.push(Value::Text(part.table()));
         row
     }
 
-    fn push(&mut self, value: ValueRef<'_>) {
+    fn push(&mut self, value: Value<'_>) {
         let mut sized = |kind: u8, bytes: &[u8]| {
             self.0.update([kind]);
             self.0.update((bytes.len() as u64).to_le_bytes());
             self.0.update(bytes);
         };
         match value {
-            ValueRef::Null => sized(0, &[]),
-            ValueRef::Integer(number) => sized(1, &number.to_le_bytes()),
-            ValueRef::Real(number) => sized(2, &number.to_le_bytes()),
-            ValueRef::Text(text) => sized(3, text),
-            ValueRef::Blob(bytes) => sized(4, bytes),
+            Value::Null => sized(0, &[]),
+            Value::Int(number) => sized(1, &number.to_le_bytes()),
+            Value::Text(text) => sized(3, text.as_bytes()),
+            Value::Texts(texts) => texts.iter().for_each(|text| sized(3, text.as_bytes())),
         }
     }
 
@@ -184,29 +182,12 @@ impl RowHash {
     }
 }
 
-fn row_hash(part: Part, columns: &[ValueRef<'_>]) -> [u64; 4] {
+fn row_hash(part: Part, columns: &[Value<'_>]) -> [u64; 4] {
     let mut row = RowHash::new(part);
     for column in columns {
         row.push(*column);
     }
     row.finish()
-}
-
-/// Columns of a row as [`Sums::add`] takes them.
-pub(crate) mod column {
-    use rusqlite::types::ValueRef;
-
-    pub(crate) fn text(text: &str) -> ValueRef<'_> {
-        ValueRef::Text(text.as_bytes())
-    }
-
-    pub(crate) fn optional(text: Option<&str>) -> ValueRef<'_> {
-        text.map_or(ValueRef::Null, self::text)
-    }
-
-    pub(crate) fn number(number: i64) -> ValueRef<'static> {
-        ValueRef::Integer(number)
-    }
 }
 
 /// The sums of all tables as one transaction changes them.
@@ -218,11 +199,9 @@ pub(crate) struct Sums {
 
 impl Sums {
     /// The sums that stand in the database; `None` if there are none of this version.
-    fn stored(connection: &Connection) -> Result<Option<Self>, StoreError> {
-        let text: Option<String> = connection
-            .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-            .query_row([KEY], |row| row.get(0))
-            .optional()?;
+    fn stored(session: &Session) -> Result<Option<Self>, StoreError> {
+        let text =
+            session.first("SELECT value FROM meta WHERE key = ?1", values![KEY], |row| row.string(0))?;
         let Some(text) = text else { return Ok(None) };
         let mut words = text.split(' ');
         if words.next() != Some(VERSION) {
@@ -236,12 +215,12 @@ impl Sums {
     }
 
     /// The sums that a transaction begins with.
-    pub(crate) fn load(connection: &Connection) -> Result<Self, StoreError> {
-        Self::stored(connection)?.ok_or_else(|| StoreError::corrupt("digest", "of another version"))
+    pub(crate) fn load(session: &Session) -> Result<Self, StoreError> {
+        Self::stored(session)?.ok_or_else(|| StoreError::corrupt("digest", "of another version"))
     }
 
     /// Writes the sums down, if they changed.
-    pub(crate) fn store(&self, connection: &Connection) -> Result<(), StoreError> {
+    pub(crate) fn store(&self, session: &Session) -> Result<(), StoreError> {
         if !self.changed {
             return Ok(());
         }
@@ -249,32 +228,35 @@ impl Sums {
         for part in &self.parts {
             text.push_str(&format!(" {}:{}", hex::encode(part.bytes()), part.rows));
         }
-        connection
-            .prepare_cached(
-                "INSERT INTO meta (key, value) VALUES (?1, ?2) \
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            )?
-            .execute((KEY, text))?;
-        Ok(())
+        session.execute(
+            "INSERT INTO meta (key, value) VALUES (?1, ?2) \
+             ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            values![KEY, &text],
+        )
     }
 
     /// The sums of what the tables hold.
-    fn of_tables(connection: &Connection) -> Result<Self, StoreError> {
+    fn of_tables(session: &Session) -> Result<Self, StoreError> {
         let mut sums = Self { parts: Default::default(), changed: true };
         for part in Part::ALL {
-            sums.add_stored(connection, part, "TRUE", [])?;
+            sums.add_stored(session, part, "TRUE", &[])?;
         }
         Ok(sums)
     }
 
+    /// As they are once they are stored.
+    pub(crate) fn as_stored(&self) -> Self {
+        Self { changed: false, ..self.clone() }
+    }
+
     /// A row with these columns came.
-    pub(crate) fn add(&mut self, part: Part, columns: &[ValueRef<'_>]) {
+    pub(crate) fn add(&mut self, part: Part, columns: &[Value<'_>]) {
         self.parts[part as usize].add(row_hash(part, columns));
         self.changed = true;
     }
 
     /// A row with these columns goes.
-    pub(crate) fn subtract(&mut self, part: Part, columns: &[ValueRef<'_>]) {
+    pub(crate) fn subtract(&mut self, part: Part, columns: &[Value<'_>]) {
         self.parts[part as usize].subtract(row_hash(part, columns));
         self.changed = true;
     }
@@ -282,47 +264,44 @@ impl Sums {
     /// The rows that `condition` selects came: called after the change.
     pub(crate) fn add_stored(
         &mut self,
-        connection: &Connection,
+        session: &Session,
         part: Part,
         condition: &str,
-        parameters: impl Params,
+        values: &[Value<'_>],
     ) -> Result<(), StoreError> {
-        self.each_stored(connection, part, condition, parameters, Sum::add)
+        self.each_stored(session, part, condition, values, Sum::add)
     }
 
     /// The rows that `condition` selects go: called before the change.
     pub(crate) fn subtract_stored(
         &mut self,
-        connection: &Connection,
+        session: &Session,
         part: Part,
         condition: &str,
-        parameters: impl Params,
+        values: &[Value<'_>],
     ) -> Result<(), StoreError> {
-        self.each_stored(connection, part, condition, parameters, Sum::subtract)
+        self.each_stored(session, part, condition, values, Sum::subtract)
     }
 
     fn each_stored(
         &mut self,
-        connection: &Connection,
+        session: &Session,
         part: Part,
         condition: &str,
-        parameters: impl Params,
+        values: &[Value<'_>],
         change: impl Fn(&mut Sum, [u64; 4]),
     ) -> Result<(), StoreError> {
         let (columns, table, covered) = (part.columns(), part.table(), part.covered());
-        let mut statement = connection
-            .prepare_cached(&format!("SELECT {columns} FROM {table} WHERE {covered} AND ({condition})"))?;
-        let count = statement.column_count();
-        let mut rows = statement.query(parameters)?;
-        while let Some(row) = rows.next()? {
+        let sql = format!("SELECT {columns} FROM {table} WHERE {covered} AND ({condition})");
+        session.each(&sql, values, |row| {
             let mut hash = RowHash::new(part);
-            for column in 0..count {
-                hash.push(row.get_ref(column)?);
+            for column in 0..row.len() {
+                hash.push(row.value(column)?);
             }
             change(&mut self.parts[part as usize], hash.finish());
             self.changed = true;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn to_digest(&self) -> StateDigest {
@@ -350,13 +329,16 @@ fn read_sum(text: &str) -> Option<Sum> {
 }
 
 /// Computes the sums of a database that has none of this version.
-pub(crate) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
-    if Sums::stored(connection)?.is_some() {
+pub(crate) fn prepare(session: &Session) -> Result<(), StoreError> {
+    if Sums::stored(session)?.is_some() {
         return Ok(());
     }
-    let transaction = connection.transaction()?;
-    Sums::of_tables(&transaction)?.store(&transaction)?;
-    Ok(transaction.commit()?)
+    session.begin()?;
+    let done = Sums::of_tables(session).and_then(|sums| sums.store(session)).and_then(|()| session.commit());
+    if done.is_err() {
+        session.roll_back();
+    }
+    done
 }
 
 /// The digest of one table.
@@ -391,14 +373,14 @@ pub struct RecomputedDigest {
 impl Store {
     /// The digest of the state after the last commit.
     pub async fn digest(&self) -> Result<StateDigest, StoreError> {
-        self.read(|connection| Ok(Sums::load(connection)?.to_digest())).await
+        self.read(|session| Ok(Sums::load(session)?.to_digest())).await
     }
 
     /// Computes the digest from the tables, beside the kept one. Reads every row: about a second for a
     /// million.
     pub async fn recompute_digest(&self) -> Result<RecomputedDigest, StoreError> {
-        self.read(|connection| {
-            let snapshot = connection.unchecked_transaction()?;
+        self.read(|session| {
+            let snapshot = session.snapshot()?;
             Ok(RecomputedDigest {
                 kept: Sums::load(&snapshot)?.to_digest(),
                 recomputed: Sums::of_tables(&snapshot)?.to_digest(),
@@ -430,13 +412,12 @@ mod tests {
 
     #[test]
     fn columns_do_not_run_into_each_other() {
-        use column::{number, optional, text};
         let hashes = [
-            row_hash(Part::Amends, &[text("a"), text("b")]),
-            row_hash(Part::Amends, &[text("ab"), text("")]),
-            row_hash(Part::Amends, &[text("ab"), optional(None)]),
-            row_hash(Part::Amends, &[text("ab"), number(0)]),
-            row_hash(Part::Posts, &[text("a"), text("b")]),
+            row_hash(Part::Amends, values!["a", "b"]),
+            row_hash(Part::Amends, values!["ab", ""]),
+            row_hash(Part::Amends, values!["ab", None::<i64>]),
+            row_hash(Part::Amends, values!["ab", 0_i64]),
+            row_hash(Part::Posts, values!["a", "b"]),
         ];
         for (index, hash) in hashes.iter().enumerate() {
             assert!(!hashes[..index].contains(hash), "row {index}");

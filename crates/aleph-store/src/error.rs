@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::Location;
+
 /// What a caller can do about a [`StoreError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
@@ -28,12 +30,12 @@ pub enum StoreError {
     },
     /// The database was written by a newer program.
     #[error(
-        "the database {path} has schema {found}, but this program knows schemas up to {known}; \
+        "the database {location} has schema {found}, but this program knows schemas up to {known}; \
          run a newer alephd, or choose another data folder"
     )]
     NewerSchema {
-        /// The database file.
-        path: PathBuf,
+        /// Where it is.
+        location: Location,
         /// The schema in the file.
         found: usize,
         /// The newest schema that this program knows.
@@ -41,12 +43,12 @@ pub enum StoreError {
     },
     /// An applied migration differs from ours: the file is of another program or a development version.
     #[error(
-        "migration {number} of the database {path} is not the one that this program has; \
+        "migration {number} of the database {location} is not the one that this program has; \
          the file comes from another build: move it away and let the node sync again"
     )]
     ForeignSchema {
-        /// The database file.
-        path: PathBuf,
+        /// Where it is.
+        location: Location,
         /// The migration that differs.
         number: usize,
     },

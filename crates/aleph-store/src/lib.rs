@@ -10,22 +10,26 @@
 //! * [`Store::digest`] is one hash over the state that all nodes should share, kept up to date by the
 //!   writer: nodes that differ in it differ in what they decided.
 //!
-//! SQL keeps to a portable subset (explicit columns, `ON CONFLICT`, no triggers): a second engine follows
-//! behind the same methods.
+//! Everything above the module `engine` is written once, for any engine behind it: SQL keeps to a portable
+//! subset (explicit columns, `ON CONFLICT`, no triggers), and one writer counts what an engine would
+//! otherwise have to be asked for.
 
 mod digest;
 mod effects;
+mod engine;
 mod error;
 mod facts;
+mod location;
 mod migrations;
 pub mod queries;
-mod row;
-mod sqlite;
+mod statuses;
+mod store;
 mod sync;
 mod writer;
 
 pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
-pub use sqlite::Store;
+pub use location::Location;
+pub use store::Store;
 pub use sync::LogEntry;
 pub use writer::{NewMessage, NewPending, PendingMessage, Transaction, Writer};

@@ -1,54 +1,64 @@
 //! Numbered SQL files, applied at start, each in a transaction of its own and guarded by a checksum.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
-use crate::StoreError;
+use crate::engine::{Session, values};
+use crate::{Location, StoreError};
 
-/// Every migration, in order. An applied file never changes; add a new one instead.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../migrations/0001_core.sql"),
-    include_str!("../migrations/0002_rare_filters.sql"),
-    include_str!("../migrations/0003_origin.sql"),
+/// Every migration of SQLite, in order. An applied file never changes; add a new one instead.
+const SQLITE: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_core.sql"),
+    include_str!("../migrations/sqlite/0002_rare_filters.sql"),
+    include_str!("../migrations/sqlite/0003_origin.sql"),
 ];
 
-pub(crate) fn apply(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    connection.execute_batch(
+pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {
+    let migrations = match session {
+        Session::Sqlite(_) => SQLITE,
+    };
+    session.batch(
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, checksum TEXT NOT NULL)",
     )?;
-    let found: usize =
-        connection.query_row("SELECT COALESCE(MAX(number), 0) FROM migrations", [], |row| row.get(0))?;
-    if found > MIGRATIONS.len() {
-        return Err(StoreError::NewerSchema { path: path.into(), found, known: MIGRATIONS.len() });
+    let applied = session.rows("SELECT number, checksum FROM migrations ORDER BY number", &[], |row| {
+        Ok((usize::try_from(row.int(0)?).unwrap_or_default(), row.string(1)?))
+    })?;
+    if let Some((found, _)) = applied.last()
+        && *found > migrations.len()
+    {
+        let (found, known) = (*found, migrations.len());
+        return Err(StoreError::NewerSchema { location: location.clone(), found, known });
     }
-    for (index, sql) in MIGRATIONS.iter().enumerate() {
+    for (index, sql) in migrations.iter().enumerate() {
         let number = index + 1;
         let checksum = hex::encode(Sha256::digest(sql.as_bytes()));
-        let applied: Option<String> = connection
-            .query_row("SELECT checksum FROM migrations WHERE number = ?1", [number], |row| row.get(0))
-            .optional()?;
-        match applied {
-            Some(applied) if applied == checksum => {}
-            Some(_) => return Err(StoreError::ForeignSchema { path: path.into(), number }),
+        match applied.iter().find(|(applied, _)| *applied == number) {
+            Some((_, applied)) if *applied == checksum => {}
+            Some(_) => return Err(StoreError::ForeignSchema { location: location.clone(), number }),
             None => {
-                let transaction = connection.transaction()?;
-                transaction.execute_batch(sql)?;
-                transaction.execute(
-                    "INSERT INTO migrations (number, checksum) VALUES (?1, ?2)",
-                    (number, &checksum),
-                )?;
-                transaction.commit()?;
+                let done = apply_one(session, number, sql, &checksum);
+                if done.is_err() {
+                    session.roll_back();
+                }
+                done?;
             }
         }
     }
     // Others read this node's log from where they stopped; a new database starts a new log.
-    let identity = format!("{:016x}", RandomState::new().hash_one(path));
-    connection.execute(
+    let identity = format!("{:016x}", RandomState::new().hash_one(location.to_string()));
+    session.execute(
         "INSERT INTO meta (key, value) VALUES ('database', ?1) ON CONFLICT (key) DO NOTHING",
-        [identity],
+        values![&identity],
+    )
+}
+
+fn apply_one(session: &Session, number: usize, sql: &str, checksum: &str) -> Result<(), StoreError> {
+    session.begin()?;
+    session.batch(sql)?;
+    session.execute(
+        "INSERT INTO migrations (number, checksum) VALUES (?1, ?2)",
+        values![number as u64, checksum],
     )?;
-    Ok(())
+    session.commit()
 }

@@ -3,18 +3,28 @@
 use aleph_rules::{Effect, Facts};
 use aleph_types::content::{Content, PaymentType};
 use aleph_types::{ItemHash, Message, MessageStatus, Rejection, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
-use serde_json::Value;
+use serde_json::Value as Json;
 
-use crate::digest::column::text;
-use crate::digest::{Part, Sums};
-use crate::facts::{StoredFacts, status_of};
+use crate::digest::Sums;
+use crate::engine::{Row, Session, Value, values};
+use crate::facts::StoredFacts;
+use crate::statuses::{set_status, status_of};
 use crate::{StoreError, effects};
 
-/// The connection that writes. There is one per database.
+/// The session that writes. There is one per database.
 #[derive(Debug)]
 pub struct Writer {
-    connection: Connection,
+    session: Session,
+    /// As of the last commit; `None` until it is read, and after a failed commit.
+    kept: Option<Kept>,
+}
+
+/// What the one writer knows without asking.
+#[derive(Debug, Clone)]
+struct Kept {
+    sums: Sums,
+    /// Place of the last processed message in the order of processing.
+    last_seq: i64,
 }
 
 /// A processed message, ready to be stored.
@@ -75,63 +85,92 @@ pub struct NewPending<'a> {
 }
 
 impl Writer {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection }
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session, kept: None }
     }
 
     /// Starts a transaction; dropping it without [`Transaction::commit`] undoes everything.
     pub fn begin(&mut self) -> Result<Transaction<'_>, StoreError> {
-        let transaction =
-            self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let sums = Sums::load(&transaction)?;
-        Ok(Transaction { transaction, sums })
+        self.session.begin()?;
+        let now = match &self.kept {
+            Some(kept) => kept.clone(),
+            None => Kept::load(&self.session).inspect_err(|_| self.session.roll_back())?,
+        };
+        let Kept { sums, last_seq } = now.clone();
+        self.kept = Some(now);
+        Ok(Transaction { session: &self.session, kept: &mut self.kept, sums, last_seq, open: true })
     }
 
     /// Bounds the database to `pages` beyond its present size (`None` lifts the bound, `Some(0)` lets it
-    /// not grow at all); returns its present size in pages. Further growth fails like a full disk.
+    /// not grow at all); returns its present size in pages. Further growth fails like a full disk. For
+    /// tests, on SQLite.
     pub fn limit_pages(&self, pages: Option<i64>) -> Result<i64, StoreError> {
-        let present: i64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-        let limit = pages.map_or(i64::from(u32::MAX) - 1, |pages| present + pages);
-        self.connection.query_row(&format!("PRAGMA max_page_count = {limit}"), [], |_| Ok(()))?;
-        Ok(present)
+        match &self.session {
+            Session::Sqlite(session) => session.limit_pages(pages),
+        }
     }
 
     /// Copies the log into the database file, as far as readers allow.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(())
+        match &self.session {
+            Session::Sqlite(session) => session.checkpoint(),
+        }
     }
+}
+
+impl Kept {
+    fn load(session: &Session) -> Result<Self, StoreError> {
+        Ok(Self { sums: Sums::load(session)?, last_seq: last_seq(session)? })
+    }
+}
+
+/// Place of the last message that was ever processed: places are never used twice, though messages go.
+fn last_seq(session: &Session) -> Result<i64, StoreError> {
+    let number = |sql| session.first(sql, &[], |row| Ok(row.opt_int(0)?.unwrap_or_default()));
+    let stored = number("SELECT max(seq) FROM messages")?;
+    let counted = match session {
+        Session::Sqlite(_) => number("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")?,
+    };
+    Ok(stored.max(counted).unwrap_or_default())
 }
 
 /// One batch of changes, durable at [`Transaction::commit`] or never.
 #[derive(Debug)]
 pub struct Transaction<'a> {
-    transaction: rusqlite::Transaction<'a>,
+    session: &'a Session,
+    kept: &'a mut Option<Kept>,
     sums: Sums,
+    last_seq: i64,
+    open: bool,
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.session.roll_back();
+        }
+    }
 }
 
 impl Transaction<'_> {
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.transaction
+    pub(crate) fn session(&self) -> &Session {
+        self.session
     }
 
     /// The facts as this transaction sees them, its own changes included.
     pub fn facts(&mut self) -> impl Facts<Error = StoreError> + '_ {
-        StoredFacts { connection: &self.transaction }
+        StoredFacts { session: self.session }
     }
 
     /// The status of a hash.
     pub fn status(&self, hash: &ItemHash) -> Result<Option<MessageStatus>, StoreError> {
-        Ok(status_of(&self.transaction, hash.as_str())?.map(|(status, _)| status))
+        Ok(status_of(self.session, hash.as_str())?.map(|(status, _)| status))
     }
 
     /// Size and kind of a file that is on record.
     pub fn file_size(&self, hash: &ItemHash) -> Result<Option<u64>, StoreError> {
-        Ok(self
-            .transaction
-            .prepare_cached("SELECT size FROM files WHERE hash = ?1")?
-            .query_row([hash.as_str()], |row| row.get(0))
-            .optional()?)
+        self.session
+            .first("SELECT size FROM files WHERE hash = ?1", values![hash.as_str()], |row| row.size(0))
     }
 
     /// Stores a processed message and applies its effects; returns its place in the order of processing.
@@ -139,14 +178,15 @@ impl Transaction<'_> {
         let message = new.message;
         let content = new.content;
         let (content_type, reference, key, content_hash) = indexed_fields(content);
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO messages (item_hash, message_type, chain, sender, owner, signature, item_type, \
+        self.last_seq += 1;
+        let seq = self.last_seq;
+        self.session.execute(
+            "INSERT INTO messages (seq, item_hash, message_type, chain, sender, owner, signature, item_type, \
                  item_content, content, size, time, content_time, channel, content_type, reference, \
                  content_key, content_hash, payment_type, reception_time, origin) \
-                 VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20)",
-            )?
-            .execute(rusqlite::params![
+                 VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)",
+            values![
+                seq,
                 message.item_hash.as_str(),
                 message.message_type.as_str(),
                 message.chain.as_str(),
@@ -167,20 +207,20 @@ impl Transaction<'_> {
                 payment_type(content).map(PaymentType::as_str),
                 new.reception_time.as_micros(),
                 new.origin,
-            ])?;
-        let seq = self.transaction.last_insert_rowid();
-        let was =
-            self.set_status(&message.item_hash, MessageStatus::Processed, new.reception_time, Some(seq))?;
+            ],
+        )?;
+        let hash = &message.item_hash;
+        let status = MessageStatus::Processed;
+        let was = set_status(self.session, &mut self.sums, hash, status, new.reception_time, Some(seq))?;
         self.leave(&message.item_hash, was)?;
         for tag in content.tags() {
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO message_tags (tag, message) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                )?
-                .execute((tag, seq))?;
+            self.session.execute(
+                "INSERT INTO message_tags (tag, message) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                values![tag.as_str(), seq],
+            )?;
         }
         for effect in effects {
-            effects::apply(&self.transaction, &mut self.sums, effect, seq)?;
+            effects::apply(self.session, &mut self.sums, effect, seq)?;
         }
         Ok(seq)
     }
@@ -190,25 +230,23 @@ impl Transaction<'_> {
     pub fn wait(&mut self, new: NewPending<'_>) -> Result<Option<String>, StoreError> {
         let message = new.message;
         let signature = message.signature.as_ref().map_or("", |signature| signature.as_str());
-        let before: Option<String> = self
-            .transaction
-            .prepare_cached(
-                "SELECT waits_on FROM pending WHERE item_hash = ?1 AND sender = ?2 AND signature = ?3",
-            )?
-            .query_row((message.item_hash.as_str(), message.sender.as_str(), signature), |row| row.get(0))
-            .optional()?;
-        let was = self.set_status(&message.item_hash, MessageStatus::Pending, new.reception_time, None)?;
+        let before = self.session.first(
+            "SELECT waits_on FROM pending WHERE item_hash = ?1 AND sender = ?2 AND signature = ?3",
+            values![message.item_hash.as_str(), message.sender.as_str(), signature],
+            |row| row.string(0),
+        )?;
+        let (hash, status) = (&message.item_hash, MessageStatus::Pending);
+        let was = set_status(self.session, &mut self.sums, hash, status, new.reception_time, None)?;
         if was == Some(MessageStatus::Rejected) {
             self.leave(&message.item_hash, was)?;
         }
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO pending (item_hash, sender, signature, envelope, origin, waits_on, deadline, \
+        let details = new.rejection.details.as_ref().map(Json::to_string);
+        self.session.execute(
+            "INSERT INTO pending (item_hash, sender, signature, envelope, origin, waits_on, deadline, \
                  error_code, details, reception_time) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) \
                  ON CONFLICT (item_hash, sender, signature) DO UPDATE SET waits_on = excluded.waits_on, \
                  error_code = excluded.error_code, details = excluded.details",
-            )?
-            .execute(rusqlite::params![
+            values![
                 message.item_hash.as_str(),
                 message.sender.as_str(),
                 signature,
@@ -217,27 +255,25 @@ impl Transaction<'_> {
                 new.waits_on,
                 new.deadline.as_micros(),
                 new.rejection.code.as_i16(),
-                new.rejection.details.as_ref().map(Value::to_string),
+                details.as_deref(),
                 new.reception_time.as_micros(),
-            ])?;
+            ],
+        )?;
         Ok(before)
     }
 
     /// What the waiting copies of a message wait on.
     pub fn waiting_keys(&self, hash: &ItemHash) -> Result<Vec<String>, StoreError> {
-        let mut statement =
-            self.transaction.prepare_cached("SELECT waits_on FROM pending WHERE item_hash = ?1")?;
-        let keys = statement.query_map([hash.as_str()], |row| row.get(0))?;
-        Ok(keys.collect::<Result<_, _>>()?)
+        self.session.rows(
+            "SELECT waits_on FROM pending WHERE item_hash = ?1",
+            values![hash.as_str()],
+            |row| row.string(0),
+        )
     }
 
     /// What one waiting copy waits on, if it still does.
     pub fn waiting_key(&self, id: i64) -> Result<Option<String>, StoreError> {
-        Ok(self
-            .transaction
-            .prepare_cached("SELECT waits_on FROM pending WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?)
+        self.session.first("SELECT waits_on FROM pending WHERE id = ?1", values![id], |row| row.string(0))
     }
 
     /// Records a refusal. `document` is the message as it came. A hash that has a better fate keeps it.
@@ -252,30 +288,23 @@ impl Transaction<'_> {
             None | Some(MessageStatus::Rejected | MessageStatus::Pending) => {}
             Some(_) => return Ok(false),
         }
-        self.set_status(hash, MessageStatus::Rejected, at, None)?;
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO rejected (item_hash, message, error_code, details, at) VALUES (?1,?2,?3,?4,?5) \
+        set_status(self.session, &mut self.sums, hash, MessageStatus::Rejected, at, None)?;
+        let details = rejection.details.as_ref().map(Json::to_string);
+        self.session.execute(
+            "INSERT INTO rejected (item_hash, message, error_code, details, at) VALUES (?1,?2,?3,?4,?5) \
                  ON CONFLICT (item_hash) DO UPDATE SET message = excluded.message, \
                  error_code = excluded.error_code, details = excluded.details, at = excluded.at",
-            )?
-            .execute(rusqlite::params![
-                hash.as_str(),
-                document,
-                rejection.code.as_i16(),
-                rejection.details.as_ref().map(Value::to_string),
-                at.as_micros(),
-            ])?;
+            values![hash.as_str(), document, rejection.code.as_i16(), details.as_deref(), at.as_micros(),],
+        )?;
         Ok(true)
     }
 
     /// Forgets one waiting copy; true if other copies of the same message still wait.
     pub fn drop_pending(&mut self, id: i64, hash: &ItemHash) -> Result<bool, StoreError> {
-        self.transaction.prepare_cached("DELETE FROM pending WHERE id = ?1")?.execute([id])?;
-        let others: i64 = self
-            .transaction
-            .prepare_cached("SELECT COUNT(*) FROM pending WHERE item_hash = ?1")?
-            .query_row([hash.as_str()], |row| row.get(0))?;
+        self.session.execute("DELETE FROM pending WHERE id = ?1", values![id])?;
+        let others = self
+            .session
+            .count("SELECT count(*) FROM pending WHERE item_hash = ?1", values![hash.as_str()])?;
         Ok(others > 0)
     }
 
@@ -294,36 +323,21 @@ impl Transaction<'_> {
         self.pending_where(&format!("id > ?1 ORDER BY id LIMIT {most}"), after)
     }
 
-    fn pending_where(
+    fn pending_where<'v>(
         &self,
         condition: &str,
-        parameter: impl rusqlite::ToSql,
+        value: impl Into<Value<'v>>,
     ) -> Result<Vec<PendingMessage>, StoreError> {
         let sql = format!(
             "SELECT id, item_hash, envelope, origin, waits_on, deadline, reception_time, error_code, details \
              FROM pending WHERE {condition}"
         );
-        let mut statement = self.transaction.prepare_cached(&sql)?;
-        let mut rows = statement.query([parameter])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(PendingMessage {
-                id: row.get(0)?,
-                item_hash: crate::row::hash(row, 1)?,
-                envelope: row.get(2)?,
-                origin: row.get(3)?,
-                waits_on: row.get(4)?,
-                deadline: crate::row::time(row, 5)?,
-                reception_time: crate::row::time(row, 6)?,
-                rejection: crate::sync::read_rejection(row.get(7)?, row.get(8)?)?,
-            });
-        }
-        Ok(found)
+        self.session.rows(&sql, &[value.into()], read_pending)
     }
 
     /// Records a file that this node holds.
     pub fn add_file(&mut self, hash: &ItemHash, size: u64, kind: &str) -> Result<(), StoreError> {
-        effects::put_file(&self.transaction, hash, size, kind)
+        effects::put_file(self.session, hash, size, kind)
     }
 
     /// Keeps a file without any message until `delete_by` (an upload that a STORE may follow).
@@ -333,7 +347,7 @@ impl Transaction<'_> {
         created: Timestamp,
         delete_by: Timestamp,
     ) -> Result<(), StoreError> {
-        effects::put_grace_pin(&self.transaction, file, "upload", created, delete_by)
+        effects::put_grace_pin(self.session, file, "upload", created, delete_by)
     }
 
     /// Remembers where a program was placed by this node.
@@ -343,56 +357,29 @@ impl Transaction<'_> {
         document: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO allocations (program, document, at) VALUES (?1, ?2, ?3) \
+        self.session.execute(
+            "INSERT INTO allocations (program, document, at) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (program) DO UPDATE SET document = excluded.document, at = excluded.at",
-            )?
-            .execute((program.as_str(), document, at.as_micros()))?;
+            values![program.as_str(), document, at.as_micros()],
+        )?;
         Ok(())
     }
 
     /// Forgets where a program was placed.
     pub fn remove_allocation(&mut self, program: &ItemHash) -> Result<(), StoreError> {
-        self.transaction
-            .prepare_cached("DELETE FROM allocations WHERE program = ?1")?
-            .execute([program.as_str()])?;
+        self.session.execute("DELETE FROM allocations WHERE program = ?1", values![program.as_str()])?;
         Ok(())
     }
 
     /// Makes everything durable.
-    pub fn commit(self) -> Result<(), StoreError> {
-        self.sums.store(&self.transaction)?;
-        Ok(self.transaction.commit()?)
-    }
-
-    /// Sets the status of a hash and returns the one before. The first reception time stays.
-    fn set_status(
-        &mut self,
-        hash: &ItemHash,
-        status: MessageStatus,
-        reception_time: Timestamp,
-        message: Option<i64>,
-    ) -> Result<Option<MessageStatus>, StoreError> {
-        let was = status_of(&self.transaction, hash.as_str())?.map(|(status, _)| status);
-        if was.is_none() {
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)",
-                )?
-                .execute((hash.as_str(), status.as_str(), reception_time.as_micros(), message))?;
-        } else {
-            self.transaction
-                .prepare_cached("UPDATE statuses SET status = ?2, message = ?3 WHERE item_hash = ?1")?
-                .execute((hash.as_str(), status.as_str(), message))?;
-        }
-        if let Some(was) = was.filter(|was| is_final(*was)) {
-            self.sums.subtract(Part::Statuses, &[text(hash.as_str()), text(was.as_str())]);
-        }
-        if is_final(status) {
-            self.sums.add(Part::Statuses, &[text(hash.as_str()), text(status.as_str())]);
-        }
-        Ok(was)
+    pub fn commit(mut self) -> Result<(), StoreError> {
+        // Unless this ends well, the next transaction reads anew what is there.
+        *self.kept = None;
+        self.sums.store(self.session)?;
+        self.session.commit()?;
+        self.open = false;
+        *self.kept = Some(Kept { sums: self.sums.as_stored(), last_seq: self.last_seq });
+        Ok(())
     }
 
     /// Clears the rows that belonged to the status before.
@@ -402,20 +389,22 @@ impl Transaction<'_> {
             Some(MessageStatus::Pending) => "DELETE FROM pending WHERE item_hash = ?1",
             _ => return Ok(()),
         };
-        self.transaction.prepare_cached(sql)?.execute([hash.as_str()])?;
+        self.session.execute(sql, values![hash.as_str()])?;
         Ok(())
     }
 }
 
-/// Whether every node comes to this status alike: the digest covers it.
-fn is_final(status: MessageStatus) -> bool {
-    match status {
-        MessageStatus::Processed
-        | MessageStatus::Removing
-        | MessageStatus::Forgotten
-        | MessageStatus::Removed => true,
-        MessageStatus::Pending | MessageStatus::Rejected => false,
-    }
+fn read_pending(row: &Row<'_>) -> Result<PendingMessage, StoreError> {
+    Ok(PendingMessage {
+        id: row.int(0)?,
+        item_hash: row.hash(1)?,
+        envelope: row.string(2)?,
+        origin: row.string(3)?,
+        waits_on: row.string(4)?,
+        deadline: row.time(5)?,
+        reception_time: row.time(6)?,
+        rejection: crate::sync::read_rejection(row.int(7)?, row.opt_string(8)?)?,
+    })
 }
 
 /// The columns that queries filter by: type, ref, key, file hash.

@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
 use aleph_types::{Address, Chain, MessageType};
-use rusqlite::Connection;
 
-use super::rows;
 use super::sql::Sql;
+use crate::engine::{Session, values};
 use crate::{Store, StoreError};
 
 /// An amount of tokens that an address holds on a chain.
@@ -27,21 +26,21 @@ pub struct AddressCounts {
     pub by_type: BTreeMap<MessageType, u64>,
 }
 
-fn balances(conn: &Connection, address: &str) -> Result<Vec<Balance>, StoreError> {
+fn balances(session: &Session, address: &str) -> Result<Vec<Balance>, StoreError> {
     let mut sql = Sql::new("SELECT chain, dapp, amount FROM balances WHERE address = ");
     sql.bind(address.to_owned()).push(" ORDER BY chain, dapp");
-    sql.rows(conn, |row| {
-        let dapp: String = row.get(1)?;
+    sql.rows(session, |row| {
+        let dapp = row.string(1)?;
         Ok(Balance {
-            chain: rows::word(row, 0, "chain")?,
+            chain: row.word(0, "chain")?,
             dapp: (!dapp.is_empty()).then_some(dapp),
-            amount: row.get(2)?,
+            amount: row.string(2)?,
         })
     })
 }
 
 fn distinct_of_sender(
-    conn: &Connection,
+    session: &Session,
     sender: &str,
     column: &str,
     also: &str,
@@ -51,26 +50,22 @@ fn distinct_of_sender(
          WHERE m.{column} IS NOT NULL {also} AND m.sender = "
     ));
     sql.bind(sender.to_owned()).push(" ORDER BY 1");
-    sql.rows(conn, |row| row.get(0))
+    sql.rows(session, |row| row.string(0))
 }
 
 /// Each value of an index's first column, by jumps from one to the next.
-fn channels(conn: &Connection) -> Result<Vec<String>, StoreError> {
-    let mut next = conn.prepare_cached(
-        "SELECT min(channel) FROM messages INDEXED BY messages_channel WHERE channel IS NOT NULL AND channel > ?1",
-    )?;
+fn channels(session: &Session) -> Result<Vec<String>, StoreError> {
+    const NEXT: &str = "SELECT min(channel) FROM messages INDEXED BY messages_channel \
+         WHERE channel IS NOT NULL AND channel > ?1";
+    const HAS_EMPTY: &str =
+        "SELECT EXISTS (SELECT 1 FROM messages INDEXED BY messages_channel WHERE channel = '')";
     let mut channels = Vec::new();
     let mut last = String::new();
     // The empty channel sorts before every other and is not greater than itself.
-    let has_empty: bool = conn
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM messages INDEXED BY messages_channel WHERE channel = '')",
-        )?
-        .query_row([], |row| row.get(0))?;
-    if has_empty {
+    if session.first(HAS_EMPTY, &[], |row| row.flag(0))?.unwrap_or_default() {
         channels.push(String::new());
     }
-    while let Some(channel) = next.query_row([&last], |row| row.get::<_, Option<String>>(0))? {
+    while let Some(channel) = session.first(NEXT, values![&last], |row| row.opt_string(0))?.flatten() {
         channels.push(channel.clone());
         last = channel;
     }
@@ -79,7 +74,7 @@ fn channels(conn: &Connection) -> Result<Vec<String>, StoreError> {
 
 type CountsByAddress = BTreeMap<String, AddressCounts>;
 
-fn address_counts(conn: &Connection, addresses: Option<&[String]>) -> Result<CountsByAddress, StoreError> {
+fn address_counts(session: &Session, addresses: Option<&[String]>) -> Result<CountsByAddress, StoreError> {
     let mut sql =
         Sql::new("SELECT m.sender, m.message_type, count(*) FROM messages m INDEXED BY messages_sender");
     if let Some(addresses) = addresses {
@@ -93,7 +88,7 @@ fn address_counts(conn: &Connection, addresses: Option<&[String]>) -> Result<Cou
         of_sender.by_type.insert(message_type, messages);
     };
     for (sender, message_type, messages) in
-        sql.rows(conn, |row| Ok((row.get(0)?, rows::word(row, 1, "message type")?, rows::size(row, 2)?)))?
+        sql.rows(session, |row| Ok((row.string(0)?, row.word(1, "message type")?, row.size(2)?)))?
     {
         add(sender, message_type, messages);
     }
@@ -103,20 +98,20 @@ fn address_counts(conn: &Connection, addresses: Option<&[String]>) -> Result<Cou
 impl Store {
     /// What an address holds, by chain and application.
     pub async fn balances_of(&self, address: Address) -> Result<Vec<Balance>, StoreError> {
-        self.read(move |conn| balances(conn, address.as_str())).await
+        self.read(move |session| balances(session, address.as_str())).await
     }
 
     /// The types of an address's posts, sorted.
     pub async fn post_types_of(&self, sender: Address) -> Result<Vec<String>, StoreError> {
-        self.read(move |conn| {
-            distinct_of_sender(conn, sender.as_str(), "content_type", "AND m.message_type = 'POST'")
+        self.read(move |session| {
+            distinct_of_sender(session, sender.as_str(), "content_type", "AND m.message_type = 'POST'")
         })
         .await
     }
 
     /// The channels on which an address published, sorted.
     pub async fn channels_of(&self, sender: Address) -> Result<Vec<String>, StoreError> {
-        self.read(move |conn| distinct_of_sender(conn, sender.as_str(), "channel", "")).await
+        self.read(move |session| distinct_of_sender(session, sender.as_str(), "channel", "")).await
     }
 
     /// All channels, sorted.
@@ -129,9 +124,9 @@ impl Store {
         &self,
         addresses: Option<Vec<String>>,
     ) -> Result<BTreeMap<String, AddressCounts>, StoreError> {
-        self.read(move |conn| match addresses.as_deref() {
+        self.read(move |session| match addresses.as_deref() {
             Some([]) => Ok(CountsByAddress::new()),
-            addresses => address_counts(conn, addresses),
+            addresses => address_counts(session, addresses),
         })
         .await
     }

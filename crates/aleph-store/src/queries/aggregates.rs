@@ -1,10 +1,9 @@
 use aleph_types::{Address, ItemHash, Timestamp};
-use rusqlite::{Connection, Row};
 
 use super::message_filter::distinct;
-use super::rows;
 use super::sql::{Sql, bound};
 use super::{Count, SMALL, SortOrder};
+use crate::engine::{Row, Session, values};
 use crate::{Store, StoreError};
 
 /// A merged document.
@@ -97,57 +96,55 @@ pub struct AggregateQuery {
 
 const COLUMNS: &str = "a.owner, a.key, a.created, a.first_hash, a.updated, a.last_hash";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<StoredAggregate> {
+fn read(row: &Row<'_>) -> Result<StoredAggregate, StoreError> {
     Ok(StoredAggregate {
-        owner: rows::address(row, 0)?,
-        key: row.get(1)?,
+        owner: row.address(0)?,
+        key: row.string(1)?,
         content: String::new(),
-        created: rows::time(row, 2)?,
-        first_hash: rows::hash(row, 3)?,
-        last_updated: rows::time(row, 4)?,
-        last_hash: rows::hash(row, 5)?,
+        created: row.time(2)?,
+        first_hash: row.hash(3)?,
+        last_updated: row.time(4)?,
+        last_hash: row.hash(5)?,
     })
 }
 
 /// Puts the fields of the document together.
-fn content(conn: &Connection, owner: &str, key: &str) -> Result<String, StoreError> {
-    let mut statement =
-        conn.prepare_cached("SELECT field, value FROM aggregate_fields WHERE owner = ?1 AND key = ?2")?;
-    let mut rows = statement.query([owner, key])?;
+fn content(session: &Session, owner: &str, key: &str) -> Result<String, StoreError> {
+    const FIELDS: &str = "SELECT field, value FROM aggregate_fields WHERE owner = ?1 AND key = ?2";
     let mut content = String::from("{");
-    while let Some(row) = rows.next()? {
+    session.each(FIELDS, values![owner, key], |row| {
         if content.len() > 1 {
             content.push(',');
         }
-        let field: String = row.get(0)?;
-        content.push_str(&serde_json::Value::from(field).to_string());
+        content.push_str(&serde_json::Value::from(row.text(0)?).to_string());
         content.push(':');
-        content.push_str(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?);
-    }
+        content.push_str(row.text(1)?);
+        Ok(())
+    })?;
     content.push('}');
     Ok(content)
 }
 
 fn with_content(
-    conn: &Connection,
+    session: &Session,
     mut found: Vec<StoredAggregate>,
 ) -> Result<Vec<StoredAggregate>, StoreError> {
     for aggregate in &mut found {
-        aggregate.content = content(conn, aggregate.owner.as_str(), &aggregate.key)?;
+        aggregate.content = content(session, aggregate.owner.as_str(), &aggregate.key)?;
     }
     Ok(found)
 }
 
 fn of_owner(
-    conn: &Connection,
+    session: &Session,
     owner: &str,
     keys: Option<&[String]>,
 ) -> Result<Vec<StoredAggregate>, StoreError> {
-    let conn = conn.unchecked_transaction()?;
+    let session = session.snapshot()?;
     let mut sql = Sql::new(&format!("SELECT {COLUMNS} FROM aggregates a WHERE a.owner = "));
     sql.bind(owner.to_owned()).and_one_of("a.key", keys).push(" ORDER BY a.key");
-    let found = sql.rows(&conn, read)?;
-    with_content(&conn, found)
+    let found = sql.rows(&session, read)?;
+    with_content(&session, found)
 }
 
 struct Plan {
@@ -158,7 +155,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn choose(conn: &Connection, filter: &AggregateFilter) -> Result<Option<Self>, StoreError> {
+    fn choose(session: &Session, filter: &AggregateFilter) -> Result<Option<Self>, StoreError> {
         let (keys, owners) = (distinct(&filter.keys), distinct(&filter.owners));
         if [&keys, &owners].into_iter().any(|values| values.as_ref().is_some_and(Vec::is_empty)) {
             return Ok(None);
@@ -168,7 +165,7 @@ impl Plan {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
             plan.push_selection(&mut sql, AggregateSort::default());
             sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
-            plan.few = sql.count(conn)? <= SMALL;
+            plan.few = sql.count(session)? <= SMALL;
         } else {
             plan.few = false;
         }
@@ -190,7 +187,7 @@ impl Plan {
                 sql.push(" INDEXED BY ").push(sort.index());
             }
         }
-        sql.push(" WHERE 1");
+        sql.push(" WHERE TRUE");
         sql.and_one_of("a.owner", self.owners.as_deref()).and_one_of("a.key", self.keys.as_deref());
     }
 
@@ -215,35 +212,35 @@ impl Plan {
     }
 }
 
-fn list(conn: &Connection, query: &AggregateQuery) -> Result<Vec<StoredAggregate>, StoreError> {
-    let conn = conn.unchecked_transaction()?;
-    let Some(plan) = Plan::choose(&conn, &query.filter)? else {
+fn list(session: &Session, query: &AggregateQuery) -> Result<Vec<StoredAggregate>, StoreError> {
+    let session = session.snapshot()?;
+    let Some(plan) = Plan::choose(&session, &query.filter)? else {
         return Ok(Vec::new());
     };
-    let found = plan.list_sql(query).rows(&conn, read)?;
-    with_content(&conn, found)
+    let found = plan.list_sql(query).rows(&session, read)?;
+    with_content(&session, found)
 }
 
 /// The list's statement, for the test of plans.
 #[cfg(test)]
-pub(super) fn statement(conn: &Connection, query: &AggregateQuery) -> Option<Sql> {
-    Plan::choose(conn, &query.filter).unwrap().map(|plan| plan.list_sql(query))
+pub(super) fn statement(session: &Session, query: &AggregateQuery) -> Option<Sql> {
+    Plan::choose(session, &query.filter).unwrap().map(|plan| plan.list_sql(query))
 }
 
-fn count(conn: &Connection, filter: &AggregateFilter, most: u64) -> Result<Count, StoreError> {
-    let Some(plan) = Plan::choose(conn, filter)? else {
+fn count(session: &Session, filter: &AggregateFilter, most: u64) -> Result<Count, StoreError> {
+    let Some(plan) = Plan::choose(session, filter)? else {
         return Ok(Count { rows: 0, exact: true });
     };
     let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
     plan.push_selection(&mut sql, AggregateSort::default());
     sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(")");
-    let rows = sql.count(conn)?;
+    let rows = sql.count(session)?;
     Ok(Count { rows: rows.min(most), exact: rows <= most })
 }
 
 /// Owners whose `security` aggregate mentions `address`, with their documents, by owner.
-fn security_mentioning(conn: &Connection, address: &str) -> Result<Vec<StoredAggregate>, StoreError> {
-    let conn = conn.unchecked_transaction()?;
+fn security_mentioning(session: &Session, address: &str) -> Result<Vec<StoredAggregate>, StoreError> {
+    let session = session.snapshot()?;
     let mut sql = Sql::new(&format!(
         "SELECT {COLUMNS} FROM aggregates a INDEXED BY aggregates_key \
          CROSS JOIN aggregate_fields f ON f.owner = a.owner AND f.key = a.key AND f.field = 'authorizations' \
@@ -252,8 +249,8 @@ fn security_mentioning(conn: &Connection, address: &str) -> Result<Vec<StoredAgg
     // As JSON writes it, without the quotes: the reader tests precisely.
     let written = serde_json::Value::from(address).to_string();
     sql.bind(written.trim_matches('"').to_owned()).push(") > 0 ORDER BY a.owner");
-    let found = sql.rows(&conn, read)?;
-    with_content(&conn, found)
+    let found = sql.rows(&session, read)?;
+    with_content(&session, found)
 }
 
 impl Store {
@@ -263,17 +260,17 @@ impl Store {
         owner: Address,
         keys: Option<Vec<String>>,
     ) -> Result<Vec<StoredAggregate>, StoreError> {
-        self.read(move |conn| of_owner(conn, owner.as_str(), distinct(&keys).as_deref())).await
+        self.read(move |session| of_owner(session, owner.as_str(), distinct(&keys).as_deref())).await
     }
 
     /// A page of aggregates.
     pub async fn list_aggregates(&self, query: AggregateQuery) -> Result<Vec<StoredAggregate>, StoreError> {
-        self.read(move |conn| list(conn, &query)).await
+        self.read(move |session| list(session, &query)).await
     }
 
     /// How many aggregates match; counting ends at `most`.
     pub async fn count_aggregates(&self, filter: AggregateFilter, most: u64) -> Result<Count, StoreError> {
-        self.read(move |conn| count(conn, &filter, most)).await
+        self.read(move |session| count(session, &filter, most)).await
     }
 
     /// The `security` aggregates whose authorizations mention `address` somewhere, by owner.
@@ -281,6 +278,6 @@ impl Store {
         &self,
         address: Address,
     ) -> Result<Vec<StoredAggregate>, StoreError> {
-        self.read(move |conn| security_mentioning(conn, address.as_str())).await
+        self.read(move |session| security_mentioning(session, address.as_str())).await
     }
 }

@@ -1,9 +1,8 @@
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
 
 use super::messages::{self, StoredMessage};
-use super::rows;
 use super::skeletons::{self, Skeleton};
+use crate::engine::{Session, values};
 use crate::{Store, StoreError};
 
 /// One of the copies of a pending message, which differ in sender or signature.
@@ -76,61 +75,56 @@ impl MessageFate {
 }
 
 fn status(
-    conn: &Connection,
+    session: &Session,
     hash: &ItemHash,
 ) -> Result<Option<(MessageStatus, Timestamp, Option<i64>)>, StoreError> {
-    let mut statement =
-        conn.prepare_cached("SELECT status, reception_time, message FROM statuses WHERE item_hash = ?1")?;
-    let row = statement
-        .query_row([hash.as_str()], |row| {
-            Ok((rows::word(row, 0, "status")?, rows::time(row, 1)?, row.get(2)?))
-        })
-        .optional()?;
-    Ok(row)
+    session.first(
+        "SELECT status, reception_time, message FROM statuses WHERE item_hash = ?1",
+        values![hash.as_str()],
+        |row| Ok((row.word(0, "status")?, row.time(1)?, row.opt_int(2)?)),
+    )
 }
 
 /// `None`: unknown, or its record is gone. The caller holds a transaction, so that all is of one instant.
-pub(super) fn fate(conn: &Connection, hash: &ItemHash) -> Result<Option<MessageFate>, StoreError> {
-    let Some((status, reception_time, message)) = status(conn, hash)? else {
+pub(super) fn fate(session: &Session, hash: &ItemHash) -> Result<Option<MessageFate>, StoreError> {
+    let Some((status, reception_time, message)) = status(session, hash)? else {
         return Ok(None);
     };
     let stored = || match message {
-        Some(seq) => messages::by_seq(conn, seq).map(|message| message.map(Box::new)),
+        Some(seq) => messages::by_seq(session, seq).map(|message| message.map(Box::new)),
         None => Ok(None),
     };
     let fate = match status {
         MessageStatus::Pending => {
-            let mut statement = conn.prepare_cached(
+            let copies = session.rows(
                 "SELECT envelope, reception_time FROM pending WHERE item_hash = ?1 ORDER BY reception_time, id",
+                values![hash.as_str()],
+                |row| Ok(PendingCopy { envelope: row.string(0)?, reception_time: row.time(1)? }),
             )?;
-            let copies = statement
-                .query_map([hash.as_str()], |row| {
-                    Ok(PendingCopy { envelope: row.get(0)?, reception_time: rows::time(row, 1)? })
-                })?
-                .collect::<rusqlite::Result<_>>()?;
             Some(MessageFate::Pending { reception_time, copies })
         }
         MessageStatus::Processed => {
             stored()?.map(|message| MessageFate::Processed { reception_time, message })
         }
         MessageStatus::Removing => stored()?.map(|message| MessageFate::Removing { reception_time, message }),
-        MessageStatus::Forgotten => skeletons::by_hash(conn, hash)?
+        MessageStatus::Forgotten => skeletons::by_hash(session, hash)?
             .map(|skeleton| MessageFate::Forgotten { reception_time, skeleton: Box::new(skeleton) }),
         MessageStatus::Removed => {
-            let skeleton = skeletons::by_hash(conn, hash)?.map(Box::new);
+            let skeleton = skeletons::by_hash(session, hash)?.map(Box::new);
             Some(MessageFate::Removed { reception_time, skeleton })
         }
-        MessageStatus::Rejected => conn
-            .prepare_cached("SELECT message, error_code, details FROM rejected WHERE item_hash = ?1")?
-            .query_row([hash.as_str()], |row| {
+        MessageStatus::Rejected => session.first(
+            "SELECT message, error_code, details FROM rejected WHERE item_hash = ?1",
+            values![hash.as_str()],
+            |row| {
                 Ok(MessageFate::Rejected {
                     reception_time,
-                    message: row.get(0)?,
-                    code: row.get(1)?,
-                    details: row.get(2)?,
+                    message: row.string(0)?,
+                    code: row.int(1)?,
+                    details: row.opt_string(2)?,
                 })
-            })
-            .optional()?,
+            },
+        )?,
     };
     Ok(fate)
 }
@@ -138,7 +132,7 @@ pub(super) fn fate(conn: &Connection, hash: &ItemHash) -> Result<Option<MessageF
 impl Store {
     /// Everything this node knows about a message; `None` when it never met it.
     pub async fn message_fate(&self, hash: ItemHash) -> Result<Option<MessageFate>, StoreError> {
-        self.read(move |conn| fate(&*conn.unchecked_transaction()?, &hash)).await
+        self.read(move |session| fate(&*session.snapshot()?, &hash)).await
     }
 
     /// The status of a message and when this node first met it.
@@ -146,6 +140,6 @@ impl Store {
         &self,
         hash: ItemHash,
     ) -> Result<Option<(MessageStatus, Timestamp)>, StoreError> {
-        self.read(move |conn| Ok(status(conn, &hash)?.map(|(status, time, _)| (status, time)))).await
+        self.read(move |session| Ok(status(session, &hash)?.map(|(status, time, _)| (status, time)))).await
     }
 }

@@ -1,10 +1,9 @@
 use aleph_types::{Address, ItemHash, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::SortOrder;
 use super::message_filter::Start;
-use super::rows;
 use super::sql::{Sql, bound};
+use crate::engine::{Row, Session, values};
 use crate::{Store, StoreError};
 
 /// What a stored hash stands for.
@@ -88,17 +87,12 @@ pub struct FileQuery {
     pub limit: u64,
 }
 
-fn read_info(row: &Row<'_>) -> rusqlite::Result<FileInfo> {
-    Ok(FileInfo {
-        hash: rows::hash(row, 0)?,
-        size: rows::size(row, 1)?,
-        kind: rows::word(row, 2, "kind of file")?,
-    })
+fn read_info(row: &Row<'_>) -> Result<FileInfo, StoreError> {
+    Ok(FileInfo { hash: row.hash(0)?, size: row.size(1)?, kind: row.word(2, "kind of file")? })
 }
 
-fn file(conn: &Connection, hash: &str) -> Result<Option<FileInfo>, StoreError> {
-    let mut statement = conn.prepare_cached("SELECT hash, size, kind FROM files WHERE hash = ?1")?;
-    Ok(statement.query_row([hash], read_info).optional()?)
+fn file(session: &Session, hash: &str) -> Result<Option<FileInfo>, StoreError> {
+    session.first("SELECT hash, size, kind FROM files WHERE hash = ?1", values![hash], read_info)
 }
 
 pub(super) fn list_sql(query: &FileQuery) -> Sql {
@@ -126,86 +120,86 @@ pub(super) fn list_sql(query: &FileQuery) -> Sql {
     sql
 }
 
-fn list(conn: &Connection, query: &FileQuery) -> Result<Vec<AccountFile>, StoreError> {
-    list_sql(query).rows(conn, |row| {
-        Ok(AccountFile {
-            file: read_info(row)?,
-            created: rows::time(row, 3)?,
-            item_hash: rows::hash(row, 4)?,
-        })
+fn list(session: &Session, query: &FileQuery) -> Result<Vec<AccountFile>, StoreError> {
+    list_sql(query).rows(session, |row| {
+        Ok(AccountFile { file: read_info(row)?, created: row.time(3)?, item_hash: row.hash(4)? })
     })
 }
 
-fn totals(conn: &Connection, owner: &str) -> Result<(u64, u64), StoreError> {
-    let mut statement = conn.prepare_cached(
-        "SELECT count(*), coalesce(sum(f.size), 0) FROM file_pins p INDEXED BY file_pins_owner \
+fn totals(session: &Session, owner: &str) -> Result<(u64, u64), StoreError> {
+    let found = session.first(
+        "SELECT count(*), CAST(coalesce(sum(f.size), 0) AS BIGINT) FROM file_pins p INDEXED BY file_pins_owner \
          CROSS JOIN files f ON f.hash = p.file WHERE p.kind = 'message' AND p.owner = ?1",
+        values![owner],
+        |row| Ok((row.size(0)?, row.size(1)?)),
     )?;
-    Ok(statement.query_row([owner], |row| Ok((rows::size(row, 0)?, rows::size(row, 1)?)))?)
+    Ok(found.unwrap_or_default())
 }
 
-fn read_version(row: &Row<'_>) -> rusqlite::Result<FileVersion> {
+fn read_version(row: &Row<'_>) -> Result<FileVersion, StoreError> {
     Ok(FileVersion {
-        reference: row.get(0)?,
-        owner: rows::address(row, 1)?,
-        file: rows::hash(row, 2)?,
-        size: rows::size(row, 3)?,
+        reference: row.string(0)?,
+        owner: row.address(1)?,
+        file: row.hash(2)?,
+        size: row.size(3)?,
     })
 }
 
-fn of_message(conn: &Connection, message: &str) -> Result<Option<FileVersion>, StoreError> {
-    let mut statement = conn.prepare_cached(
+fn of_message(session: &Session, message: &str) -> Result<Option<FileVersion>, StoreError> {
+    session.first(
         "SELECT coalesce(p.reference, p.pinned_by), coalesce(p.owner, ''), p.file, f.size \
          FROM file_pins p INDEXED BY file_pins_message CROSS JOIN files f ON f.hash = p.file \
          WHERE p.pinned_by = ?1 AND p.kind = 'message'",
-    )?;
-    Ok(statement.query_row([message], read_version).optional()?)
+        values![message],
+        read_version,
+    )
 }
 
-fn of_tag(conn: &Connection, tag: &str) -> Result<Option<FileVersion>, StoreError> {
-    let mut statement = conn.prepare_cached(
+fn of_tag(session: &Session, tag: &str) -> Result<Option<FileVersion>, StoreError> {
+    session.first(
         "SELECT coalesce(p.reference, t.message), t.owner, t.file, f.size FROM file_tags t \
          CROSS JOIN files f ON f.hash = t.file \
          LEFT JOIN file_pins p INDEXED BY file_pins_message ON p.pinned_by = t.message AND p.kind = 'message' \
          WHERE t.tag = ?1",
-    )?;
-    Ok(statement.query_row([tag], read_version).optional()?)
+        values![tag],
+        read_version,
+    )
 }
 
-fn count_pins(conn: &Connection, hash: &str) -> Result<u64, StoreError> {
+fn count_pins(session: &Session, hash: &str) -> Result<u64, StoreError> {
     let mut sql = Sql::new("SELECT count(*) FROM file_pins WHERE file = ");
     sql.bind(hash.to_owned());
-    sql.count(conn)
+    sql.count(session)
 }
 
 impl Store {
     /// The record of a file.
     pub async fn file(&self, hash: String) -> Result<Option<FileInfo>, StoreError> {
-        self.read(move |conn| file(conn, &hash)).await
+        self.read(move |session| file(session, &hash)).await
     }
 
     /// A page of an account's files.
     pub async fn list_files(&self, query: FileQuery) -> Result<Vec<AccountFile>, StoreError> {
-        self.read(move |conn| list(conn, &query)).await
+        self.read(move |session| list(session, &query)).await
     }
 
     /// How many files an account stores, and their bytes.
     pub async fn file_totals(&self, owner: Address) -> Result<(u64, u64), StoreError> {
-        self.read(move |conn| totals(conn, owner.as_str())).await
+        self.read(move |session| totals(session, owner.as_str())).await
     }
 
     /// The file that a STORE message pins.
     pub async fn file_of_message(&self, message: ItemHash) -> Result<Option<FileVersion>, StoreError> {
-        self.read(move |conn| of_message(conn, message.as_str())).await
+        self.read(move |session| of_message(session, message.as_str())).await
     }
 
     /// The latest file of a tag: the hash of an original STORE, or `<owner>/<ref>`.
     pub async fn file_of_tag(&self, tag: String) -> Result<Option<FileVersion>, StoreError> {
-        self.read(move |conn| of_tag(conn, &tag)).await
+        self.read(move |session| of_tag(session, &tag)).await
     }
 
     /// How many pins of any kind hold a file.
     pub async fn count_pins(&self, hash: String) -> Result<u64, StoreError> {
-        self.read(move |conn| count_pins(conn, &hash)).await
+        self.read(move |session| count_pins(session, &hash)).await
     }
 }

@@ -1,9 +1,8 @@
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
-use rusqlite::Connection;
 
 use super::SortOrder;
-use super::rows;
 use super::sql::{Sql, bound};
+use crate::engine::Session;
 use crate::{Store, StoreError};
 
 /// Which hashes (`spec: ccn-api.md §3.4`): by the time of their reception.
@@ -37,7 +36,7 @@ fn push_selection(sql: &mut Sql, filter: &HashesFilter) {
     sql.push(
         " FROM messages m INDEXED BY messages_reception \
          LEFT JOIN statuses r INDEXED BY statuses_removing ON r.item_hash = m.item_hash AND r.status = 'removing' \
-         WHERE 1",
+         WHERE TRUE",
     );
     push_dates(sql, filter);
     match filter.status {
@@ -61,7 +60,7 @@ pub(super) fn list_sql(filter: &HashesFilter, order: SortOrder, offset: u64, lim
 }
 
 fn list(
-    conn: &Connection,
+    session: &Session,
     filter: &HashesFilter,
     order: SortOrder,
     offset: u64,
@@ -70,14 +69,14 @@ fn list(
     if !lists(filter) {
         return Ok(Vec::new());
     }
-    list_sql(filter, order, offset, limit).rows(conn, |row| {
-        let removing: bool = row.get(2)?;
+    list_sql(filter, order, offset, limit).rows(session, |row| {
+        let removing = row.flag(2)?;
         let status = if removing { MessageStatus::Removing } else { MessageStatus::Processed };
-        Ok(ProcessedHash { item_hash: rows::hash(row, 0)?, reception_time: rows::time(row, 1)?, status })
+        Ok(ProcessedHash { item_hash: row.hash(0)?, reception_time: row.time(1)?, status })
     })
 }
 
-fn count(conn: &Connection, filter: &HashesFilter) -> Result<u64, StoreError> {
+fn count(session: &Session, filter: &HashesFilter) -> Result<u64, StoreError> {
     if !lists(filter) {
         return Ok(0);
     }
@@ -88,16 +87,16 @@ fn count(conn: &Connection, filter: &HashesFilter) -> Result<u64, StoreError> {
              CROSS JOIN messages m ON m.seq = r.message WHERE r.status = 'removing'",
         );
         push_dates(&mut sql, filter);
-        sql.count(conn)
+        sql.count(session)
     };
     let all = || {
         let mut sql = Sql::new("SELECT count(*) FROM messages m");
         if filter.start.is_some() || filter.end.is_some() {
             sql.push(" INDEXED BY messages_reception");
         }
-        sql.push(" WHERE 1");
+        sql.push(" WHERE TRUE");
         push_dates(&mut sql, filter);
-        sql.count(conn)
+        sql.count(session)
     };
     match filter.status {
         Some(MessageStatus::Removing) => removing(),
@@ -115,11 +114,11 @@ impl Store {
         offset: u64,
         limit: u64,
     ) -> Result<Vec<ProcessedHash>, StoreError> {
-        self.read(move |conn| list(conn, &filter, order, offset, limit)).await
+        self.read(move |session| list(session, &filter, order, offset, limit)).await
     }
 
     /// How many there are, exactly.
     pub async fn count_hashes(&self, filter: HashesFilter) -> Result<u64, StoreError> {
-        self.read(move |conn| count(conn, &filter)).await
+        self.read(move |session| count(session, &filter)).await
     }
 }

@@ -4,12 +4,11 @@
 //! matches are walked in the order of the list, each value by itself, and merged; the walk ends with the
 //! page. What is left, is tested row by row.
 
-use rusqlite::Connection;
-
 use super::message_filter::{FilterTexts, MessageFilter, MessageQuery, Start, StoredStatuses};
 use super::sql::{Sql, bound};
 use super::{SMALL, SortOrder};
 use crate::StoreError;
+use crate::engine::Session;
 
 /// Most values that are walked one by one and merged.
 const MERGED_VALUES: usize = 16;
@@ -125,7 +124,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Chooses the driving index. `None`: nothing can match.
-    pub(super) fn choose(conn: &Connection, filter: &MessageFilter) -> Result<Option<Self>, StoreError> {
+    pub(super) fn choose(session: &Session, filter: &MessageFilter) -> Result<Option<Self>, StoreError> {
         let texts = FilterTexts::from(filter);
         let statuses = filter.statuses;
         if texts.matches_nothing() || !(statuses.processed || statuses.removing) {
@@ -134,11 +133,11 @@ impl Plan {
         let start = filter.start.map(|time| time.as_micros());
         let end = filter.end.map(|time| time.as_micros());
         let mut plan = Self { texts, start, end, statuses, drive: Drive::Time };
-        plan.drive = plan.best_drive(conn)?;
+        plan.drive = plan.best_drive(session)?;
         Ok(Some(plan))
     }
 
-    fn best_drive(&self, conn: &Connection) -> Result<Drive, StoreError> {
+    fn best_drive(&self, session: &Session) -> Result<Drive, StoreError> {
         if self.texts.hashes.is_some() {
             return Ok(Drive::Hashes);
         }
@@ -164,7 +163,7 @@ impl Plan {
         if let Some(tags) = tags {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM message_tags WHERE ");
             sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
-            offer(sql.count(conn)?, Drive::Tags);
+            offer(sql.count(session)?, Drive::Tags);
         }
         for (indexed, values) in &present {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM messages m INDEXED BY ");
@@ -174,7 +173,7 @@ impl Plan {
                 sql.and_between("m.time", self.start, self.end);
             }
             sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
-            offer(sql.count(conn)?, Drive::Few(indexed.column, indexed.index));
+            offer(sql.count(session)?, Drive::Few(indexed.column, indexed.index));
         }
         if let Some((_, drive)) = fewest {
             return Ok(drive);
@@ -198,10 +197,10 @@ impl Plan {
         match &self.drive {
             Drive::Hashes => {
                 let hashes = texts.hashes.as_deref().unwrap_or_default();
-                sql.push(" FROM json_each(").bind(super::sql::json_list(hashes));
+                sql.push(" FROM json_each(").bind_list(hashes);
                 sql.push(
                     ") h CROSS JOIN statuses s ON s.item_hash = h.value \
-                     CROSS JOIN messages m ON m.seq = s.message WHERE 1",
+                     CROSS JOIN messages m ON m.seq = s.message WHERE TRUE",
                 );
             }
             Drive::Removing => {
@@ -213,7 +212,7 @@ impl Plan {
             Drive::Tags => {
                 let tags = texts.tags.as_deref().unwrap_or_default();
                 sql.push(" FROM (SELECT DISTINCT message FROM message_tags WHERE ").one_of("tag", tags);
-                sql.push(") t CROSS JOIN messages m ON m.seq = t.message WHERE 1");
+                sql.push(") t CROSS JOIN messages m ON m.seq = t.message WHERE TRUE");
             }
             Drive::Few(column, index) => {
                 sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ").push(partial(index));
@@ -229,7 +228,7 @@ impl Plan {
                 sql.push(column).push(" = ").bind(value.cloned().unwrap_or_default());
             }
             Drive::Time => {
-                sql.push(" FROM messages m INDEXED BY messages_time WHERE 1");
+                sql.push(" FROM messages m INDEXED BY messages_time WHERE TRUE");
             }
         }
         for indexed in &INDEXED {
@@ -298,8 +297,8 @@ impl Plan {
     }
 
     /// Where the rows of the page are, in the list's order.
-    pub(super) fn places(&self, conn: &Connection, query: &MessageQuery) -> Result<Vec<Place>, StoreError> {
-        let read = |sql: Sql| sql.rows(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    pub(super) fn places(&self, session: &Session, query: &MessageQuery) -> Result<Vec<Place>, StoreError> {
+        let read = |sql: Sql| sql.rows(session, |row| Ok((row.int(0)?, row.string(1)?, row.int(2)?)));
         match &self.drive {
             Drive::Ordered(_, _, values) if values.len() > 1 => {
                 let (skipped, start) = match &query.start {
@@ -330,12 +329,12 @@ impl Plan {
     }
 
     /// How many rows match, counting at most `most`.
-    pub(super) fn count(&self, conn: &Connection, most: u64) -> Result<u64, StoreError> {
+    pub(super) fn count(&self, session: &Session, most: u64) -> Result<u64, StoreError> {
         let one = |value: Option<&String>, most: u64| {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
             self.push_selection(&mut sql, value);
             sql.push(" LIMIT ").bind(bound(most)).push(")");
-            sql.count(conn)
+            sql.count(session)
         };
         match &self.drive {
             Drive::Ordered(_, _, values) => {

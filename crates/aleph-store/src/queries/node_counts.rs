@@ -1,6 +1,5 @@
-use rusqlite::Connection;
-
 use super::sql::Sql;
+use crate::engine::Session;
 use crate::{Store, StoreError};
 
 /// Numbers for the node's metrics; see also [`Store::total_messages`].
@@ -12,8 +11,8 @@ pub struct NodeCounts {
     pub file_pins: u64,
 }
 
-fn node_counts(conn: &Connection) -> Result<NodeCounts, StoreError> {
-    let count = |table: &str| Sql::new(&format!("SELECT count(*) FROM {table}")).count(conn);
+fn node_counts(session: &Session) -> Result<NodeCounts, StoreError> {
+    let count = |table: &str| Sql::new(&format!("SELECT count(*) FROM {table}")).count(session);
     Ok(NodeCounts { pending: count("pending")?, file_pins: count("file_pins")? })
 }
 

@@ -1,11 +1,10 @@
 use aleph_types::{Address, Channel, ItemHash, Timestamp};
-use rusqlite::{Connection, Row};
 
 use super::message_filter::{Start, distinct};
 use super::messages::{self, StoredMessage};
-use super::rows;
 use super::sql::{Sql, bound};
 use super::{Count, SMALL, SortOrder};
+use crate::engine::{Row, Session};
 use crate::{Store, StoreError};
 
 /// Filters of the posts (`spec: ccn-api.md §5`): all must hold, an empty list never does.
@@ -90,7 +89,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn choose(conn: &Connection, filter: &PostFilter) -> Result<Option<Self>, StoreError> {
+    fn choose(session: &Session, filter: &PostFilter) -> Result<Option<Self>, StoreError> {
         let mut plan = Self {
             owners: distinct(&filter.owners),
             originals: distinct(&filter.originals),
@@ -107,7 +106,7 @@ impl Plan {
         if lists.into_iter().any(|values| values.as_ref().is_some_and(Vec::is_empty)) {
             return Ok(None);
         }
-        plan.drive = plan.best_drive(conn)?;
+        plan.drive = plan.best_drive(session)?;
         Ok(Some(plan))
     }
 
@@ -119,7 +118,7 @@ impl Plan {
         ]
     }
 
-    fn best_drive(&self, conn: &Connection) -> Result<Drive, StoreError> {
+    fn best_drive(&self, session: &Session) -> Result<Drive, StoreError> {
         if self.originals.is_some() {
             return Ok(Drive::Originals);
         }
@@ -132,7 +131,7 @@ impl Plan {
         if let Some(tags) = &self.tags {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM message_tags WHERE ");
             sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
-            offer(sql.count(conn)?, Drive::Tags);
+            offer(sql.count(session)?, Drive::Tags);
         }
         let mut ordered = None;
         for (column, index, values) in self.indexed() {
@@ -141,7 +140,7 @@ impl Plan {
             sql.push(index).push(" WHERE ").one_of(column, values);
             sql.and_between("p.last_updated", self.start, self.end);
             sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
-            offer(sql.count(conn)?, Drive::Few(column, index));
+            offer(sql.count(session)?, Drive::Few(column, index));
             if values.len() == 1 && ordered.is_none() {
                 ordered = Some(Drive::Ordered(column, index));
             }
@@ -165,10 +164,10 @@ impl Plan {
                 );
             }
             Drive::Few(_, index) | Drive::Ordered(_, index) => {
-                sql.push(" FROM posts p INDEXED BY ").push(index).push(" WHERE 1");
+                sql.push(" FROM posts p INDEXED BY ").push(index).push(" WHERE TRUE");
             }
             Drive::Updated => {
-                sql.push(" FROM posts p INDEXED BY posts_updated WHERE 1");
+                sql.push(" FROM posts p INDEXED BY posts_updated WHERE TRUE");
             }
         }
         for (column, _, values) in self.indexed() {
@@ -211,31 +210,31 @@ struct PostRow {
     latest: i64,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<PostRow> {
+fn read(row: &Row<'_>) -> Result<PostRow, StoreError> {
     Ok(PostRow {
         post: (
-            rows::hash(row, 0)?,
-            rows::address(row, 1)?,
-            row.get(2)?,
-            row.get(3)?,
-            rows::channel(row, 4)?,
-            rows::time(row, 5)?,
-            rows::time(row, 6)?,
+            row.hash(0)?,
+            row.address(1)?,
+            row.string(2)?,
+            row.opt_string(3)?,
+            row.opt_text(4)?.map(Channel::from),
+            row.time(5)?,
+            row.time(6)?,
         ),
-        message: row.get(7)?,
-        latest: row.get(8)?,
+        message: row.int(7)?,
+        latest: row.int(8)?,
     })
 }
 
-fn list(conn: &Connection, query: &PostQuery) -> Result<Vec<StoredPost>, StoreError> {
-    let conn = conn.unchecked_transaction()?;
-    let Some(plan) = Plan::choose(&conn, &query.filter)? else {
+fn list(session: &Session, query: &PostQuery) -> Result<Vec<StoredPost>, StoreError> {
+    let session = session.snapshot()?;
+    let Some(plan) = Plan::choose(&session, &query.filter)? else {
         return Ok(Vec::new());
     };
     let mut posts = Vec::new();
-    for PostRow { post, message, latest } in plan.list_sql(query).rows(&conn, read)? {
-        let Some(latest_message) = messages::by_seq(&conn, latest)? else { continue };
-        let original_message = if message == latest { None } else { messages::by_seq(&conn, message)? };
+    for PostRow { post, message, latest } in plan.list_sql(query).rows(&session, read)? {
+        let Some(latest_message) = messages::by_seq(&session, latest)? else { continue };
+        let original_message = if message == latest { None } else { messages::by_seq(&session, message)? };
         let (original, owner, post_type, reference, channel, created, last_updated) = post;
         posts.push(StoredPost {
             original,
@@ -254,33 +253,33 @@ fn list(conn: &Connection, query: &PostQuery) -> Result<Vec<StoredPost>, StoreEr
 
 /// The list's statement, for the test of plans.
 #[cfg(test)]
-pub(super) fn statement(conn: &Connection, query: &PostQuery) -> Option<Sql> {
-    Plan::choose(conn, &query.filter).unwrap().map(|plan| plan.list_sql(query))
+pub(super) fn statement(session: &Session, query: &PostQuery) -> Option<Sql> {
+    Plan::choose(session, &query.filter).unwrap().map(|plan| plan.list_sql(query))
 }
 
-fn count(conn: &Connection, filter: &PostFilter, most: u64) -> Result<Count, StoreError> {
+fn count(session: &Session, filter: &PostFilter, most: u64) -> Result<Count, StoreError> {
     if *filter == PostFilter::default() {
-        let rows = Sql::new("SELECT count(*) FROM posts INDEXED BY posts_updated").count(conn)?;
+        let rows = Sql::new("SELECT count(*) FROM posts INDEXED BY posts_updated").count(session)?;
         return Ok(Count { rows, exact: true });
     }
-    let Some(plan) = Plan::choose(conn, filter)? else {
+    let Some(plan) = Plan::choose(session, filter)? else {
         return Ok(Count { rows: 0, exact: true });
     };
     let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
     plan.push_selection(&mut sql);
     sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(")");
-    let rows = sql.count(conn)?;
+    let rows = sql.count(session)?;
     Ok(Count { rows: rows.min(most), exact: rows <= most })
 }
 
 impl Store {
     /// A page of posts.
     pub async fn list_posts(&self, query: PostQuery) -> Result<Vec<StoredPost>, StoreError> {
-        self.read(move |conn| list(conn, &query)).await
+        self.read(move |session| list(session, &query)).await
     }
 
     /// How many posts match; counting ends at `most`.
     pub async fn count_posts(&self, filter: PostFilter, most: u64) -> Result<Count, StoreError> {
-        self.read(move |conn| count(conn, &filter, most)).await
+        self.read(move |session| count(session, &filter, most)).await
     }
 }

@@ -2,12 +2,11 @@ use aleph_types::content::PaymentType;
 use aleph_types::{
     Address, Chain, Channel, ItemHash, ItemType, MessageStatus, MessageType, Signature, Timestamp,
 };
-use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::message_filter::distinct;
-use super::rows;
 use super::sql::{Sql, bound};
 use super::{Count, SortOrder};
+use crate::engine::{Row, Session, values};
 use crate::{Store, StoreError};
 
 /// What stays of a forgotten or removed message (`spec: ccn-api.md §3.2`).
@@ -78,23 +77,22 @@ pub struct SkeletonQuery {
 const COLUMNS: &str = "k.item_hash, k.status, k.message_type, k.chain, k.sender, k.owner, k.signature, k.item_type, \
      k.time, k.channel, k.payment_type, k.size, k.gone_at, k.forgotten_by";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Skeleton> {
-    let size: Option<i64> = row.get(11)?;
+fn read(row: &Row<'_>) -> Result<Skeleton, StoreError> {
     Ok(Skeleton {
-        item_hash: rows::hash(row, 0)?,
-        status: rows::word(row, 1, "status")?,
-        message_type: rows::word(row, 2, "message type")?,
-        chain: rows::word(row, 3, "chain")?,
-        sender: rows::address(row, 4)?,
-        owner: rows::address(row, 5)?,
-        signature: rows::signature(row, 6)?,
-        item_type: rows::word(row, 7, "item type")?,
-        time: rows::time(row, 8)?,
-        channel: rows::channel(row, 9)?,
-        payment_type: row.get(10)?,
-        size: size.map(i64::unsigned_abs),
-        gone_at: rows::time(row, 12)?,
-        forgotten_by: row.get(13)?,
+        item_hash: row.hash(0)?,
+        status: row.word(1, "status")?,
+        message_type: row.word(2, "message type")?,
+        chain: row.word(3, "chain")?,
+        sender: row.address(4)?,
+        owner: row.address(5)?,
+        signature: row.opt_text(6)?.map(Signature::from),
+        item_type: row.word(7, "item type")?,
+        time: row.time(8)?,
+        channel: row.opt_text(9)?.map(Channel::from),
+        payment_type: row.string(10)?,
+        size: row.opt_int(11)?.map(i64::unsigned_abs),
+        gone_at: row.time(12)?,
+        forgotten_by: row.string(13)?,
     })
 }
 
@@ -126,31 +124,31 @@ pub(super) fn list_sql(query: &SkeletonQuery) -> Sql {
     sql
 }
 
-pub(super) fn list(conn: &Connection, query: &SkeletonQuery) -> Result<Vec<Skeleton>, StoreError> {
-    list_sql(query).rows(conn, read)
+pub(super) fn list(session: &Session, query: &SkeletonQuery) -> Result<Vec<Skeleton>, StoreError> {
+    list_sql(query).rows(session, read)
 }
 
-fn count(conn: &Connection, filter: &SkeletonFilter, most: u64) -> Result<Count, StoreError> {
+fn count(session: &Session, filter: &SkeletonFilter, most: u64) -> Result<Count, StoreError> {
     let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
     push_selection(&mut sql, filter);
     sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(")");
-    let rows = sql.count(conn)?;
+    let rows = sql.count(session)?;
     Ok(Count { rows: rows.min(most), exact: rows <= most })
 }
 
-pub(super) fn by_hash(conn: &Connection, item_hash: &ItemHash) -> Result<Option<Skeleton>, StoreError> {
+pub(super) fn by_hash(session: &Session, item_hash: &ItemHash) -> Result<Option<Skeleton>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM skeletons k WHERE k.item_hash = ?1");
-    Ok(conn.prepare_cached(&sql)?.query_row([item_hash.as_str()], read).optional()?)
+    session.first(&sql, values![item_hash.as_str()], read)
 }
 
 impl Store {
     /// A page of the forgotten or removed messages.
     pub async fn list_skeletons(&self, query: SkeletonQuery) -> Result<Vec<Skeleton>, StoreError> {
-        self.read(move |conn| list(conn, &query)).await
+        self.read(move |session| list(session, &query)).await
     }
 
     /// How many forgotten or removed messages match; counting ends at `most`.
     pub async fn count_skeletons(&self, filter: SkeletonFilter, most: u64) -> Result<Count, StoreError> {
-        self.read(move |conn| count(conn, &filter, most)).await
+        self.read(move |session| count(session, &filter, most)).await
     }
 }

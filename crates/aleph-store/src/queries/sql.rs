@@ -1,16 +1,34 @@
 //! A statement under construction: its text and what is bound to it.
 
-use rusqlite::Connection;
-use rusqlite::types::Value;
-
 use crate::StoreError;
+use crate::engine::{Row, Session, Value};
+
+/// A value that a statement owns.
+#[derive(Debug, Clone)]
+pub(super) enum Bound {
+    Int(i64),
+    Text(String),
+    Texts(Vec<String>),
+}
+
+impl From<i64> for Bound {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<String> for Bound {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
 
 /// SQL text with positional binds. Texts depend on which filters are present, never on their values, so
 /// that the statement cache of a connection holds them all.
 #[derive(Debug, Default)]
 pub(super) struct Sql {
     pub(super) text: String,
-    pub(super) binds: Vec<Value>,
+    pub(super) binds: Vec<Bound>,
 }
 
 impl Sql {
@@ -24,9 +42,16 @@ impl Sql {
     }
 
     /// Binds `value` at this place of the text.
-    pub(super) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+    pub(super) fn bind(&mut self, value: impl Into<Bound>) -> &mut Self {
         self.text.push('?');
         self.binds.push(value.into());
+        self
+    }
+
+    /// Binds a list where `json_each` reads it.
+    pub(super) fn bind_list(&mut self, values: &[String]) -> &mut Self {
+        self.text.push('?');
+        self.binds.push(Bound::Texts(values.to_vec()));
         self
     }
 
@@ -35,7 +60,7 @@ impl Sql {
         match values {
             [value] => self.push(column).push(" = ").bind(value.clone()),
             values => {
-                self.push(column).push(" IN (SELECT value FROM json_each(").bind(json_list(values)).push("))")
+                self.push(column).push(" IN (SELECT value FROM json_each(").bind_list(values).push("))")
             }
         }
     }
@@ -59,32 +84,28 @@ impl Sql {
         self
     }
 
+    fn values(&self) -> Vec<Value<'_>> {
+        let value = |bound| match bound {
+            &Bound::Int(number) => Value::Int(number),
+            Bound::Text(text) => Value::Text(text),
+            Bound::Texts(texts) => Value::Texts(texts),
+        };
+        self.binds.iter().map(value).collect()
+    }
+
     /// Every row through `read`.
     pub(super) fn rows<T>(
         &self,
-        conn: &Connection,
-        mut read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+        session: &Session,
+        read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = conn.prepare_cached(&self.text)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(&self.binds))?;
-        let mut read_rows = Vec::new();
-        while let Some(row) = rows.next()? {
-            read_rows.push(read(row)?);
-        }
-        Ok(read_rows)
+        session.rows(&self.text, &self.values(), read)
     }
 
     /// The one number of a counting statement.
-    pub(super) fn count(&self, conn: &Connection) -> Result<u64, StoreError> {
-        let mut statement = conn.prepare_cached(&self.text)?;
-        let count: i64 = statement.query_row(rusqlite::params_from_iter(&self.binds), |row| row.get(0))?;
-        Ok(count.unsigned_abs())
+    pub(super) fn count(&self, session: &Session) -> Result<u64, StoreError> {
+        session.count(&self.text, &self.values())
     }
-}
-
-/// A JSON list of texts.
-pub(super) fn json_list(values: &[String]) -> String {
-    serde_json::Value::from(values).to_string()
 }
 
 /// What `LIMIT` and `OFFSET` take.
@@ -94,7 +115,7 @@ pub(super) fn bound(number: u64) -> i64 {
 
 /// The steps of a statement's plan, for tests.
 #[cfg(test)]
-pub(super) fn plan(conn: &Connection, sql: &Sql) -> Vec<String> {
+pub(super) fn plan(session: &Session, sql: &Sql) -> Vec<String> {
     let explain = Sql { text: format!("EXPLAIN QUERY PLAN {}", sql.text), binds: sql.binds.clone() };
-    explain.rows(conn, |row| row.get::<_, String>(3)).unwrap()
+    explain.rows(session, |row| row.string(3)).unwrap()
 }

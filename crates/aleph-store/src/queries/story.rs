@@ -2,13 +2,14 @@
 
 use aleph_rules::{Facts, Fate, Subject, granting_entry};
 use aleph_types::{Address, ItemHash, MessageStatus, MessageType, Rejection, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
 use super::fate::{self, MessageFate};
 use super::messages::StoredMessage;
-use crate::facts::{StoredFacts, status_of};
-use crate::{Store, StoreError, row, sync};
+use crate::engine::{Session, values};
+use crate::facts::StoredFacts;
+use crate::statuses::status_of;
+use crate::{Store, StoreError, sync};
 
 /// Entries of a list that are told one by one.
 const TOLD: usize = 50;
@@ -74,45 +75,40 @@ pub struct MessageStory {
     pub trace: Trace,
 }
 
-fn story(conn: &Connection, hash: &ItemHash) -> Result<Option<MessageStory>, StoreError> {
-    let conn = conn.unchecked_transaction()?;
-    let Some(fate) = fate::fate(&conn, hash)? else { return Ok(None) };
+fn story(session: &Session, hash: &ItemHash) -> Result<Option<MessageStory>, StoreError> {
+    let session = session.snapshot()?;
+    let Some(fate) = fate::fate(&session, hash)? else { return Ok(None) };
     let mut story =
         MessageStory { fate, origin: None, waiting: Vec::new(), permission: None, trace: Trace::Nothing };
     match &story.fate {
-        MessageFate::Pending { .. } => story.waiting = waiting(&conn, hash)?,
+        MessageFate::Pending { .. } => story.waiting = waiting(&session, hash)?,
         MessageFate::Processed { message, .. } | MessageFate::Removing { message, .. } => {
             let content = aleph_types::json::parse(message.content().as_bytes())
                 .map_err(|_| StoreError::corrupt("content of message", hash.as_str()))?;
-            story.origin = conn
-                .prepare_cached("SELECT origin FROM messages WHERE seq = ?1")?
-                .query_row([message.seq], |row| row.get(0))
-                .optional()?
-                .flatten();
-            let mut facts = StoredFacts { connection: &conn };
+            let origin = "SELECT origin FROM messages WHERE seq = ?1";
+            story.origin = session.first(origin, values![message.seq], |row| row.opt_string(0))?.flatten();
+            let mut facts = StoredFacts { session: &session };
             story.permission = Some(permission(message, &content, &mut facts)?);
-            story.trace = trace(&conn, message, &content, &mut facts)?;
+            story.trace = trace(&session, message, &content, &mut facts)?;
         }
         _ => {}
     }
     Ok(Some(story))
 }
 
-fn waiting(conn: &Connection, hash: &ItemHash) -> Result<Vec<Waiting>, StoreError> {
-    let mut statement = conn.prepare_cached(
+fn waiting(session: &Session, hash: &ItemHash) -> Result<Vec<Waiting>, StoreError> {
+    session.rows(
         "SELECT waits_on, deadline, origin, error_code, details FROM pending WHERE item_hash = ?1 ORDER BY id",
-    )?;
-    let mut rows = statement.query([hash.as_str()])?;
-    let mut waiting = Vec::new();
-    while let Some(found) = rows.next()? {
-        waiting.push(Waiting {
-            on: found.get(0)?,
-            until: row::time(found, 1)?,
-            origin: found.get(2)?,
-            otherwise: sync::read_rejection(found.get(3)?, found.get(4)?)?,
-        });
-    }
-    Ok(waiting)
+        values![hash.as_str()],
+        |row| {
+            Ok(Waiting {
+                on: row.string(0)?,
+                until: row.time(1)?,
+                origin: row.string(2)?,
+                otherwise: sync::read_rejection(row.int(3)?, row.opt_string(4)?)?,
+            })
+        },
+    )
 }
 
 fn amended(content: &Value) -> Option<ItemHash> {
@@ -161,7 +157,7 @@ fn permission(
 }
 
 fn trace(
-    conn: &Connection,
+    session: &Session,
     stored: &StoredMessage,
     content: &Value,
     facts: &mut StoredFacts<'_>,
@@ -185,7 +181,11 @@ fn trace(
         MessageType::Store => match facts.message_pin(hash)? {
             Some(pin) => Trace::File {
                 current: facts.tag(&pin.tag)?.map(|tag| tag.stamp.hash),
-                used_by: hashes(conn, "SELECT vm FROM vm_references WHERE reference = ?1 ORDER BY vm", hash)?,
+                used_by: hashes(
+                    session,
+                    "SELECT vm FROM vm_references WHERE reference = ?1 ORDER BY vm",
+                    hash,
+                )?,
                 file: pin.file,
                 size: pin.size,
                 tag: pin.tag,
@@ -202,7 +202,7 @@ fn trace(
                     })
                     .map(|update| update.item_hash),
                 needs: hashes(
-                    conn,
+                    session,
                     "SELECT reference FROM vm_references WHERE vm = ?1 ORDER BY reference",
                     hash,
                 )?,
@@ -210,7 +210,7 @@ fn trace(
             },
             None => Trace::Nothing,
         },
-        MessageType::Forget => targets(conn, content)?,
+        MessageType::Forget => targets(session, content)?,
     })
 }
 
@@ -235,7 +235,7 @@ fn fields(
     Ok(Trace::Aggregate { key, won, lost, more: names.len() - told.len() })
 }
 
-fn targets(conn: &Connection, content: &Value) -> Result<Trace, StoreError> {
+fn targets(session: &Session, content: &Value) -> Result<Trace, StoreError> {
     let texts = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
@@ -243,7 +243,7 @@ fn targets(conn: &Connection, content: &Value) -> Result<Trace, StoreError> {
     let mut targets = Vec::new();
     for text in named.iter().take(TOLD) {
         let Ok(target) = ItemHash::recognise(text) else { continue };
-        let status = status_of(conn, text)?.map(|(status, _)| status);
+        let status = status_of(session, text)?.map(|(status, _)| status);
         targets.push((target, status));
     }
     let mut aggregates = texts(&content["aggregates"]);
@@ -252,19 +252,13 @@ fn targets(conn: &Connection, content: &Value) -> Result<Trace, StoreError> {
     Ok(Trace::Forget { targets, aggregates, more })
 }
 
-fn hashes(conn: &Connection, sql: &str, of: &ItemHash) -> Result<Vec<ItemHash>, StoreError> {
-    let mut statement = conn.prepare_cached(&format!("{sql} LIMIT {TOLD}"))?;
-    let mut rows = statement.query([of.as_str()])?;
-    let mut found = Vec::new();
-    while let Some(found_row) = rows.next()? {
-        found.push(row::hash(found_row, 0)?);
-    }
-    Ok(found)
+fn hashes(session: &Session, sql: &str, of: &ItemHash) -> Result<Vec<ItemHash>, StoreError> {
+    session.rows(&format!("{sql} LIMIT {TOLD}"), values![of.as_str()], |row| row.hash(0))
 }
 
 impl Store {
     /// Everything this node knows about a message's life; `None` when it never met it.
     pub async fn message_story(&self, hash: ItemHash) -> Result<Option<MessageStory>, StoreError> {
-        self.read(move |conn| story(conn, &hash)).await
+        self.read(move |session| story(session, &hash)).await
     }
 }

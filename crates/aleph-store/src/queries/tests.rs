@@ -2,7 +2,6 @@ use std::sync::LazyLock;
 
 use aleph_types::content::PaymentType;
 use aleph_types::{Chain, ItemHash, MessageStatus, MessageType, Timestamp};
-use rusqlite::{Connection, params};
 
 use super::aggregates::{self, AggregateFilter, AggregateQuery, AggregateSort, AggregateStart};
 use super::files::FileQuery;
@@ -12,6 +11,8 @@ use super::message_plan::Plan;
 use super::posts::{self, PostFilter, PostQuery};
 use super::skeletons::{self, SkeletonFilter, SkeletonQuery};
 use super::{SortOrder, files, messages, sql};
+use crate::engine::{Row, Session, SqliteSession, values};
+use crate::{Location, StoreError, migrations};
 
 const ROWS: i64 = 6_000;
 
@@ -19,73 +20,82 @@ fn hash_of(number: i64) -> String {
     ItemHash::sha256(&number.to_be_bytes()).as_str().to_owned()
 }
 
-fn database() -> Connection {
-    let conn = Connection::open_in_memory().unwrap();
-    conn.execute_batch(include_str!("../../migrations/0001_core.sql")).unwrap();
-    conn.execute_batch(include_str!("../../migrations/0002_rare_filters.sql")).unwrap();
-    conn
+fn database() -> Session {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::from(folder.path().join("node.sqlite3"));
+    let Location::Sqlite(path) = &location;
+    let session = Session::Sqlite(SqliteSession::writer(path).unwrap());
+    migrations::apply(&session, &location).unwrap();
+    session
 }
 
 /// Two senders share the messages; every third is a POST of type `note`, every thousandth has a rare tag.
 /// Three messages share each instant.
-fn filled() -> Connection {
-    let conn = database();
-    conn.execute_batch("BEGIN").unwrap();
+fn filled() -> Session {
+    let session = database();
+    session.begin().unwrap();
     for number in 0..ROWS {
-        let hash = hash_of(number);
-        let post = number % 3 != 1;
-        let content = format!(r#"{{"address":"0xO{}","time":1,"content":{{}},"type":"note"}}"#, number % 2);
-        conn.prepare_cached(
-            "INSERT INTO messages VALUES (?1,?2,?3,CASE ?1 % 97 WHEN 0 THEN 'SOL' ELSE 'ETH' END,?4,?5,'0x','inline',?6,NULL,?7,?8,?8,?9,?10,?11,?12,?13,?14,?15)",
-        )
-        .unwrap()
-        .execute(params![
-            number + 1,
-            hash,
-            if post { "POST" } else { "AGGREGATE" },
-            format!("0xS{}", number % 2),
-            format!("0xO{}", number % 2),
-            content,
-            content.len() as i64,
-            number / 3 * 1_000_000,
-            if number % 5 == 0 { None } else { Some(format!("C{}", number % 2)) },
-            post.then_some("note"),
-            (number % 100 == 0).then(|| format!("ref{}", number % 200)),
-            (!post).then(|| format!("key{}", number % 2)),
-            None::<String>,
-            (number % 50 == 0).then_some("credit"),
-            number,
-        ])
-        .unwrap();
-        let status = if number == 7 { "removing" } else { "processed" };
-        conn.execute("INSERT INTO statuses VALUES (?1,?2,?3,?4)", params![hash, status, number, number + 1])
-            .unwrap();
-        let tag = if number % 1000 == 0 { "rare" } else { "frequent" };
-        conn.execute("INSERT INTO message_tags VALUES (?1,?2)", params![tag, number + 1]).unwrap();
-        if post {
-            conn.execute(
-                "INSERT INTO posts VALUES (?1,?2,?3,'note',?4,NULL,?5,?1,?2,?5)",
-                params![
-                    hash,
-                    number + 1,
-                    format!("0xO{}", number % 2),
-                    (number % 100 == 0).then_some("r"),
-                    number
-                ],
-            )
-            .unwrap();
-        }
-        conn.execute(
-            "INSERT INTO aggregates VALUES (?1,?2,?3,'h',?3,'h',1)",
-            params![format!("0xO{number}"), format!("key{}", number % 2), number],
-        )
-        .unwrap();
+        insert(&session, number).unwrap();
     }
-    conn.execute_batch("COMMIT; PRAGMA optimize").unwrap();
-    conn
+    session.commit().unwrap();
+    session.batch("PRAGMA optimize").unwrap();
+    session
 }
 
-static FILLED: LazyLock<parking_lot::Mutex<Connection>> = LazyLock::new(|| parking_lot::Mutex::new(filled()));
+fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
+    let hash = hash_of(number);
+    let post = number % 3 != 1;
+    let (sender, owner) = (format!("0xS{}", number % 2), format!("0xO{}", number % 2));
+    let content = format!(r#"{{"address":"{owner}","time":1,"content":{{}},"type":"note"}}"#);
+    let channel = (number % 5 != 0).then(|| format!("C{}", number % 2));
+    let reference = (number % 100 == 0).then(|| format!("ref{}", number % 200));
+    let key = format!("key{}", number % 2);
+    session.execute(
+        "INSERT INTO messages (seq, item_hash, message_type, chain, sender, owner, signature, item_type, \
+         item_content, size, time, content_time, channel, content_type, reference, content_key, \
+         payment_type, reception_time) \
+         VALUES (?1,?2,?3,?4,?5,?6,'0x','inline',?7,?8,?9,?9,?10,?11,?12,?13,?14,?15)",
+        values![
+            number + 1,
+            &hash,
+            if post { "POST" } else { "AGGREGATE" },
+            if (number + 1) % 97 == 0 { "SOL" } else { "ETH" },
+            &sender,
+            &owner,
+            &content,
+            content.len() as i64,
+            number / 3 * 1_000_000,
+            channel.as_deref(),
+            post.then_some("note"),
+            reference.as_deref(),
+            (!post).then_some(key.as_str()),
+            (number % 50 == 0).then_some("credit"),
+            number,
+        ],
+    )?;
+    session.execute(
+        "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)",
+        values![&hash, if number == 7 { "removing" } else { "processed" }, number, number + 1],
+    )?;
+    session.execute(
+        "INSERT INTO message_tags (tag, message) VALUES (?1,?2)",
+        values![if number % 1000 == 0 { "rare" } else { "frequent" }, number + 1],
+    )?;
+    if post {
+        session.execute(
+            "INSERT INTO posts (original, message, owner, post_type, reference, created, latest, \
+             latest_message, last_updated) VALUES (?1,?2,?3,'note',?4,?5,?1,?2,?5)",
+            values![&hash, number + 1, &owner, (number % 100 == 0).then_some("r"), number],
+        )?;
+    }
+    session.execute(
+        "INSERT INTO aggregates (owner, key, created, first_hash, updated, last_hash, elements) \
+         VALUES (?1,?2,?3,'h',?3,'h',1)",
+        values![&format!("0xO{number}"), &key, number],
+    )
+}
+
+static FILLED: LazyLock<parking_lot::Mutex<Session>> = LazyLock::new(|| parking_lot::Mutex::new(filled()));
 
 fn some(texts: &[&str]) -> Option<Vec<String>> {
     Some(texts.iter().map(|text| (*text).to_owned()).collect())
@@ -140,22 +150,38 @@ fn filters() -> Vec<MessageFilter> {
 }
 
 /// What the filter means, by a walk over everything.
-fn expected(conn: &Connection, query: &MessageQuery) -> Vec<String> {
+fn expected(session: &Session, query: &MessageQuery) -> Vec<String> {
     let filter = &query.filter;
     let has = |values: &Option<Vec<String>>, value: Option<String>| {
         values.as_ref().is_none_or(|values| value.is_some_and(|value| values.contains(&value)))
     };
     let mut rows: Vec<(i64, String)> = Vec::new();
-    let mut statement = conn
-        .prepare(
-            "SELECT m.*, s.status, t.tag FROM messages m JOIN statuses s USING (item_hash) \
-             JOIN message_tags t ON t.message = m.seq",
-        )
-        .unwrap();
-    let mut found = statement.query([]).unwrap();
-    while let Some(row) = found.next().unwrap() {
-        let text = |name: &str| row.get::<_, Option<String>>(name).unwrap();
-        let time: i64 = row.get("time").unwrap();
+    const COLUMNS: [&str; 13] = [
+        "item_hash",
+        "message_type",
+        "chain",
+        "payment_type",
+        "sender",
+        "owner",
+        "reference",
+        "content_type",
+        "content_key",
+        "channel",
+        "s.status",
+        "t.tag",
+        "time",
+    ];
+    let sql = format!(
+        "SELECT m.{} FROM messages m JOIN statuses s ON s.item_hash = m.item_hash \
+         JOIN message_tags t ON t.message = m.seq",
+        COLUMNS.join(", m.").replace("m.s.", "s.").replace("m.t.", "t.")
+    );
+    let visit = |row: &Row<'_>| {
+        let text = |name: &str| {
+            let column = COLUMNS.iter().position(|column| column.ends_with(name)).unwrap();
+            row.opt_string(column).unwrap()
+        };
+        let time = row.int(12)?;
         let types = filter.types.as_ref().map(|types| types.iter().map(ToString::to_string).collect());
         let hashes = filter.hashes.as_ref().map(|hashes| hashes.iter().map(ToString::to_string).collect());
         let chains = filter.chains.as_ref().map(|chains| chains.iter().map(ToString::to_string).collect());
@@ -182,7 +208,9 @@ fn expected(conn: &Connection, query: &MessageQuery) -> Vec<String> {
         if keep {
             rows.push((time, text("item_hash").unwrap()));
         }
-    }
+        Ok(())
+    };
+    session.each(&sql, &[], visit).unwrap();
     rows.sort_by(|a, b| match query.order {
         SortOrder::Descending => b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)),
         SortOrder::Ascending => a.cmp(b),
@@ -192,14 +220,14 @@ fn expected(conn: &Connection, query: &MessageQuery) -> Vec<String> {
 
 #[test]
 fn pages_hold_what_the_filters_mean() {
-    let conn = FILLED.lock();
+    let session = FILLED.lock();
     for filter in filters() {
         for order in [SortOrder::Descending, SortOrder::Ascending] {
             let mut query =
                 MessageQuery { filter: filter.clone(), order, start: Start::Offset(0), limit: 40 };
-            let all = expected(&conn, &query);
+            let all = expected(&session, &query);
             let hashes = |query: &MessageQuery| -> Vec<String> {
-                messages::list(&conn, query)
+                messages::list(&session, query)
                     .unwrap()
                     .iter()
                     .map(|found| found.message.item_hash.to_string())
@@ -212,15 +240,15 @@ fn pages_hold_what_the_filters_mean() {
             if all.len() > 60 {
                 query.start = Start::Offset(13);
                 query.limit = 1;
-                let last = messages::list(&conn, &query).unwrap().remove(0).message;
+                let last = messages::list(&session, &query).unwrap().remove(0).message;
                 query.limit = 40;
                 query.start = Start::After(last.time, last.item_hash);
                 assert_eq!(hashes(&query), all[14..54], "cursor, {filter:?}");
             }
-            let count = messages::count(&conn, &filter, 100_000).unwrap();
+            let count = messages::count(&session, &filter, 100_000).unwrap();
             assert_eq!(count.rows, all.len() as u64, "count, {filter:?}");
             assert!(count.exact);
-            let capped = messages::count(&conn, &filter, 1).unwrap();
+            let capped = messages::count(&session, &filter, 1).unwrap();
             // The whole table is counted in any case.
             assert_eq!(capped.exact, all.len() <= 1 || filter == MessageFilter::default(), "{filter:?}");
         }
@@ -228,8 +256,8 @@ fn pages_hold_what_the_filters_mean() {
 }
 
 /// Fails on a walk over a table without an index, and on a sort of many rows.
-fn check_plan(conn: &Connection, statement: &sql::Sql, sorts: bool, what: &str) {
-    for step in sql::plan(conn, statement) {
+fn check_plan(session: &Session, statement: &sql::Sql, sorts: bool, what: &str) {
+    for step in sql::plan(session, statement) {
         let scans_table = step.starts_with("SCAN") && !step.contains("INDEX") && !step.contains("json_each");
         let of_few = step.contains("SCAN t") || step.contains("SCAN h");
         assert!(!scans_table || of_few, "{what}: {step}\n{}", statement.text);
@@ -240,7 +268,7 @@ fn check_plan(conn: &Connection, statement: &sql::Sql, sorts: bool, what: &str) 
 
 #[test]
 fn every_message_list_is_driven_by_an_index() {
-    let conn = FILLED.lock();
+    let session = FILLED.lock();
     for filter in filters() {
         for order in [SortOrder::Descending, SortOrder::Ascending] {
             for start in [
@@ -248,10 +276,10 @@ fn every_message_list_is_driven_by_an_index() {
                 Start::After(Timestamp::from_secs(500), ItemHash::parse(&hash_of(1)).unwrap()),
             ] {
                 let query = MessageQuery { filter: filter.clone(), order, start, limit: 20 };
-                let plan = Plan::choose(&conn, &query.filter).unwrap().unwrap();
-                let rows = plan.count(&conn, 2 * super::SMALL).unwrap();
+                let plan = Plan::choose(&session, &query.filter).unwrap().unwrap();
+                let rows = plan.count(&session, 2 * super::SMALL).unwrap();
                 for statement in plan.statements(&query) {
-                    check_plan(&conn, &statement, rows <= super::SMALL, &format!("{filter:?}"));
+                    check_plan(&session, &statement, rows <= super::SMALL, &format!("{filter:?}"));
                 }
             }
         }
@@ -260,7 +288,7 @@ fn every_message_list_is_driven_by_an_index() {
 
 #[test]
 fn every_other_list_is_driven_by_an_index() {
-    let conn = FILLED.lock();
+    let session = FILLED.lock();
     let after = || Start::After(Timestamp::from_secs(500), ItemHash::parse(&hash_of(1)).unwrap());
     for order in [SortOrder::Descending, SortOrder::Ascending] {
         for (filter, sorts) in [
@@ -281,8 +309,8 @@ fn every_other_list_is_driven_by_an_index() {
         ] {
             for start in [Start::Offset(0), after()] {
                 let query = PostQuery { filter: filter.clone(), order, start, limit: 20 };
-                let statement = posts::statement(&conn, &query).unwrap();
-                check_plan(&conn, &statement, sorts, &format!("{filter:?}"));
+                let statement = posts::statement(&session, &query).unwrap();
+                check_plan(&session, &statement, sorts, &format!("{filter:?}"));
             }
         }
         for sort in [AggregateSort::LastModified, AggregateSort::CreationTime] {
@@ -295,13 +323,13 @@ fn every_other_list_is_driven_by_an_index() {
             ] {
                 let start = AggregateStart::Offset(0);
                 let query = AggregateQuery { filter: filter.clone(), sort, order, start, limit: 20 };
-                let statement = aggregates::statement(&conn, &query).unwrap();
-                check_plan(&conn, &statement, sorts, &format!("{filter:?}"));
+                let statement = aggregates::statement(&session, &query).unwrap();
+                check_plan(&session, &statement, sorts, &format!("{filter:?}"));
             }
         }
         let files = FileQuery { owner: "0xO1".into(), file: None, order, start: after(), limit: 20 };
-        check_plan(&conn, &files::list_sql(&files), false, "files");
-        check_plan(&conn, &hashes::list_sql(&HashesFilter::default(), order, 40, 20), false, "hashes");
+        check_plan(&session, &files::list_sql(&files), false, "files");
+        check_plan(&session, &hashes::list_sql(&HashesFilter::default(), order, 40, 20), false, "hashes");
         let gone = SkeletonQuery {
             filter: SkeletonFilter {
                 status: MessageStatus::Forgotten,
@@ -319,6 +347,6 @@ fn every_other_list_is_driven_by_an_index() {
             offset: 0,
             limit: 20,
         };
-        check_plan(&conn, &skeletons::list_sql(&gone), false, "skeletons");
+        check_plan(&session, &skeletons::list_sql(&gone), false, "skeletons");
     }
 }

@@ -4,7 +4,7 @@ use aleph_rules::{
     AggregateState, BalanceEntry, Effect, FieldValue, FileInfo, FileKind, Forgotten, PinnedFile, PostVersion,
     Stamp, TagTarget, VmRecord,
 };
-use aleph_store::{NewMessage, StateDigest, Store, Writer};
+use aleph_store::{Location, NewMessage, StateDigest, Store, Writer};
 use aleph_types::{Address, ItemHash, MessageType, ParsedMessage, Timestamp};
 use serde_json::json;
 
@@ -195,7 +195,7 @@ fn what_is_not_committed_leaves_no_trace_and_what_only_this_node_knows_has_none(
 fn a_database_without_sums_gets_them_at_the_start_and_a_changed_row_is_found() {
     let mut world = World::new();
     let (_, before) = world.apply(&[tag(1), balances(1, "1")]);
-    let path = world.store.path().to_owned();
+    let Location::Sqlite(path) = world.store.location().clone() else { panic!("not a file") };
     let by_hand = rusqlite::Connection::open(&path).unwrap();
     by_hand.execute("DELETE FROM meta WHERE key = 'digest'", []).unwrap();
     let (store, _writer) = Store::open(&path).unwrap();

@@ -1,0 +1,74 @@
+//! The fate of every item hash that this node has met. Whatever reads or changes the table `statuses`
+//! inside a transaction does it here, so that the digest follows.
+
+use aleph_types::{ItemHash, MessageStatus, Timestamp};
+
+use crate::StoreError;
+use crate::digest::{Part, Sums};
+use crate::engine::{Session, values};
+
+/// Status of a hash, and the row of its message while that is stored.
+pub(crate) fn status_of(
+    session: &Session,
+    hash: &str,
+) -> Result<Option<(MessageStatus, Option<i64>)>, StoreError> {
+    session.first("SELECT status, message FROM statuses WHERE item_hash = ?1", values![hash], |row| {
+        Ok((row.word(0, "status")?, row.opt_int(1)?))
+    })
+}
+
+/// Sets the status of a hash and returns the one before. The first reception time stays.
+pub(crate) fn set_status(
+    session: &Session,
+    sums: &mut Sums,
+    hash: &ItemHash,
+    status: MessageStatus,
+    reception_time: Timestamp,
+    message: Option<i64>,
+) -> Result<Option<MessageStatus>, StoreError> {
+    if let Some((was, _)) = status_of(session, hash.as_str())? {
+        change_status(session, sums, hash, was, status, message)?;
+        return Ok(Some(was));
+    }
+    session.execute(
+        "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)",
+        values![hash.as_str(), status.as_str(), reception_time.as_micros(), message],
+    )?;
+    if is_final(status) {
+        sums.add(Part::Statuses, values![hash.as_str(), status.as_str()]);
+    }
+    Ok(None)
+}
+
+/// Sets the status of a hash whose status `was` this one.
+pub(crate) fn change_status(
+    session: &Session,
+    sums: &mut Sums,
+    hash: &ItemHash,
+    was: MessageStatus,
+    status: MessageStatus,
+    message: Option<i64>,
+) -> Result<(), StoreError> {
+    session.execute(
+        "UPDATE statuses SET status = ?2, message = ?3 WHERE item_hash = ?1",
+        values![hash.as_str(), status.as_str(), message],
+    )?;
+    if is_final(was) {
+        sums.subtract(Part::Statuses, values![hash.as_str(), was.as_str()]);
+    }
+    if is_final(status) {
+        sums.add(Part::Statuses, values![hash.as_str(), status.as_str()]);
+    }
+    Ok(())
+}
+
+/// Whether every node comes to this status alike: the digest covers it.
+fn is_final(status: MessageStatus) -> bool {
+    match status {
+        MessageStatus::Processed
+        | MessageStatus::Removing
+        | MessageStatus::Forgotten
+        | MessageStatus::Removed => true,
+        MessageStatus::Pending | MessageStatus::Rejected => false,
+    }
+}
