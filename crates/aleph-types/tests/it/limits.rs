@@ -116,3 +116,19 @@ fn escaped_nul_is_refused_with_the_reference_text() {
         format!("Invalid message content for {hash}: Unsupported character in message: \\u0000")
     );
 }
+
+#[test]
+fn a_nul_in_the_envelope_is_refused() {
+    let content = r#"{"address":"A","time":1,"type":"note","content":1}"#;
+    let message = json!({
+        "chain": "ETH", "sender": "A", "type": "POST", "time": 1, "signature": "x", "channel": "c",
+        "item_content": content, "item_hash": ItemHash::sha256(content.as_bytes()),
+    });
+    assert!(ParsedMessage::from_value(&message).is_ok());
+    for key in ["sender", "signature", "channel"] {
+        let mut with_nul = message.clone();
+        with_nul[key] = "a\0b".into();
+        let error = ParsedMessage::from_value(&with_nul).unwrap_err().to_string();
+        assert!(error.contains("u0000"), "{error}");
+    }
+}
