@@ -104,13 +104,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Databases can't keep the character U+0000: the reference loses such messages.
-    fn refuse_nul(&mut self, key: &str, text: Option<&str>) {
-        if text.is_some_and(|text| text.contains('\0')) {
-            self.wrong(key, "value_error", "Unsupported character in message: \\u0000");
-        }
-    }
-
     fn word<T: std::str::FromStr>(&mut self, key: &str, text: &str, what: &str) -> Option<T> {
         let parsed = text.parse().ok();
         if parsed.is_none() {
@@ -142,11 +135,6 @@ impl Envelope {
             .optional_text("item_type")
             .and_then(|text| fields.word::<ItemType>("item_type", text, "item type"));
         let item_content = fields.optional_text("item_content");
-        for (key, text) in
-            [("sender", sender), ("item_hash", hash_text), ("signature", signature), ("channel", channel)]
-        {
-            fields.refuse_nul(key, text);
-        }
         let time = match object.get("time") {
             Some(Value::Number(number)) => {
                 let parsed = number.as_f64().and_then(|seconds| Timestamp::from_secs_f64(seconds).ok());
