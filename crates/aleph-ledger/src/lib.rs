@@ -1,5 +1,7 @@
 //! Money: prices, costs, acceptance, balances, credits, removal.
+mod acceptance;
 mod amount;
+mod balance;
 mod cost;
 pub mod cutoffs;
 mod decimal;
@@ -8,7 +10,9 @@ mod notice;
 mod pricing;
 mod settings;
 
+pub use acceptance::{AccountFacts, Allocation, FreeBecause, Gate, PaymentRules, Refusal, Terms};
 pub use amount::Amount;
+pub use balance::{BalanceChange, BalanceUpdate, StoredBalance, total_balance};
 pub use cost::{
     CostError, CostLine, CostType, Costing, Costs, Estimates, FileSizes, Inputs, MINIMUM_CREDIT, Machine,
     MachineKind, Quantity, Size, Volume, Way, Workload, WorkloadKind,

@@ -102,7 +102,7 @@ fn volume(entry: &ProductPrices, volume: &Volume, minimum: bool) -> Result<CostL
         name: volume.name.clone(),
         reference: volume.reference.clone(),
         costs,
-        size_mib: Some(volume.shown_mib),
+        size_mib: volume.shown_mib,
         inputs,
     })
 }
@@ -193,7 +193,9 @@ impl Workload {
     pub fn price(&self, table: &PriceTable, settings: &Settings) -> Result<Costing, CostError> {
         let product = self.product(table, settings)?;
         let lines = match &self.kind {
-            WorkloadKind::File(size) => self.file_lines(*size, table.product(product)?)?,
+            WorkloadKind::File { size, shown_mib } => {
+                self.file_lines(*size, *shown_mib, table.product(product)?)?
+            }
             WorkloadKind::Machine(machine) => match &machine.kind {
                 MachineKind::Instance { gpus, .. } if !gpus.is_empty() => {
                     self.gpu_lines(machine, gpus, table, settings)?
@@ -215,9 +217,13 @@ impl Workload {
         self.payment == PaymentType::Credit
     }
 
-    fn file_lines(&self, size: Option<Size>, entry: &ProductPrices) -> Result<Vec<CostLine>, CostError> {
+    fn file_lines(
+        &self,
+        size: Option<Size>,
+        shown_mib: Option<f64>,
+        entry: &ProductPrices,
+    ) -> Result<Vec<CostLine>, CostError> {
         let Some(mut size) = size.filter(|size| size.mib() != 0.0) else { return Ok(Vec::new()) };
-        let shown_mib = size.mib();
         if self.pays_credit() && size.mib() < CREDIT_FILE_MIB as f64 {
             size = Size::Mib(CREDIT_FILE_MIB);
         }

@@ -63,9 +63,9 @@ pub struct Volume {
     pub reference: Option<String>,
     /// How large it is.
     pub size: Size,
-    /// The size that the network's API shows beside the line, MiB. Not the charged one where a file's
-    /// newest version is charged (the named version's is shown) or the least size of credit.
-    pub shown_mib: f64,
+    /// The size that the network's API shows beside the line, MiB: of files, that of what the named STORE
+    /// message pins, whatever is charged.
+    pub shown_mib: Option<f64>,
 }
 
 /// What decides the product of a machine.
@@ -107,8 +107,13 @@ pub struct Machine {
 pub enum WorkloadKind {
     /// PROGRAM, INSTANCE or V-PROGRAM.
     Machine(Machine),
-    /// STORE; `None` while the file's size is unknown.
-    File(Option<Size>),
+    /// STORE.
+    File {
+        /// `None` while it is unknown.
+        size: Option<Size>,
+        /// The size that the API shows: that of the file which the message pins.
+        shown_mib: Option<f64>,
+    },
 }
 
 /// A message that allocates resources, with every fact that its price depends on.
@@ -149,7 +154,7 @@ struct Collector<'a, F> {
 
 impl<F: FileSizes> Collector<'_, F> {
     fn sized(&mut self, cost_type: CostType, name: String, reference: Option<String>, size: Size) {
-        self.volumes.push(Volume { cost_type, name, reference, size, shown_mib: size.mib() });
+        self.volumes.push(Volume { cost_type, name, reference, size, shown_mib: Some(size.mib()) });
     }
 
     fn file(
@@ -167,8 +172,8 @@ impl<F: FileSizes> Collector<'_, F> {
         match self.facts.size_behind(reference, use_latest)? {
             Some(bytes) => {
                 let size = Size::Bytes(bytes);
-                let pinned = if use_latest { self.facts.size_behind(reference, false)? } else { None };
-                let shown_mib = pinned.map_or(size, Size::Bytes).mib();
+                let pinned = if use_latest { self.facts.size_behind(reference, false)? } else { Some(bytes) };
+                let shown_mib = pinned.map(|bytes| Size::Bytes(bytes).mib());
                 self.volumes.push(Volume { cost_type, name, reference: Some(text), size, shown_mib });
             }
             None => self.unknown.push(text),
@@ -218,15 +223,19 @@ impl Workload {
         let mut collector = Collector { facts, volumes: Vec::new(), unknown: Vec::new() };
         let (base, kind) = match content {
             Content::Store(store) => {
-                let size = match estimates.file.filter(|&size| size != 0.0) {
-                    Some(size) => Some(Size::Estimated(size)),
-                    None => collector.facts.size_of_file(&store.item_hash)?.map(Size::Bytes),
+                let (size, shown_mib) = match estimates.file.filter(|&size| size != 0.0) {
+                    Some(size) => (Some(Size::Estimated(size)), Some(size)),
+                    None => {
+                        let size = collector.facts.size_of_file(&store.item_hash)?.map(Size::Bytes);
+                        let pinned = collector.facts.size_behind(message, false)?;
+                        (size, pinned.map(|bytes| Size::Bytes(bytes).mib()))
+                    }
                 };
                 return Ok(Some(Self {
                     message: message.clone(),
                     owner: store.address.clone(),
                     payment: store.payment.as_ref().map_or(PaymentType::Hold, |payment| payment.payment_type),
-                    kind: WorkloadKind::File(size),
+                    kind: WorkloadKind::File { size, shown_mib },
                     unknown_files: Vec::new(),
                 }));
             }
@@ -273,7 +282,8 @@ impl Workload {
 
     /// A STORE of which only this is left: for the price of a forgotten or removed file.
     pub fn of_file(message: ItemHash, owner: Address, payment: PaymentType, bytes: u64) -> Self {
-        let kind = WorkloadKind::File(Some(Size::Bytes(bytes)));
+        let size = Size::Bytes(bytes);
+        let kind = WorkloadKind::File { size: Some(size), shown_mib: Some(size.mib()) };
         Self { message, owner, payment, kind, unknown_files: Vec::new() }
     }
 }
