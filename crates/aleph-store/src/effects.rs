@@ -3,13 +3,13 @@
 use aleph_rules::{AggregateState, Effect, FieldValue, PinnedFile, PostVersion, Stamp, TagTarget, VmRecord};
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
 
-use crate::StoreError;
 use crate::digest::{Part, Sums};
 use crate::engine::{Session, Value, values};
 use crate::statuses::{change_status, status_of};
+use crate::{StoreError, collect, confirmations};
 
 /// How long a file that nothing holds any more is kept: 24 hours (`spec: messages.md §16`).
-const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
+pub(crate) const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 /// Applies one effect of the message whose row is `seq`, to the tables and to their digest.
 pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i64) -> Result<(), StoreError> {
@@ -123,7 +123,7 @@ pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i6
             session.execute("DELETE FROM vm_references WHERE vm = ?1", values![vm.as_str()])?;
         }
         Effect::Forget(forgotten) => {
-            forget(session, sums, &forgotten.target, &forgotten.by, forgotten.at)?;
+            forget(session, sums, &forgotten.target, &forgotten.by, forgotten.at, seq)?;
         }
         Effect::SetBalances { chain, dapp, height, entries } => {
             const ONE: &str = "address = ?1 AND chain = ?2 AND dapp = ?3";
@@ -347,6 +347,7 @@ fn forget(
     target: &ItemHash,
     by: &ItemHash,
     at: Timestamp,
+    forget_seq: i64,
 ) -> Result<(), StoreError> {
     let Some((was, Some(seq))) = status_of(session, target.as_str())? else {
         // Already gone: name this FORGET as well.
@@ -376,5 +377,7 @@ fn forget(
     )?;
     session.execute("DELETE FROM messages WHERE seq = ?1", values![seq])?;
     session.execute("DELETE FROM message_tags WHERE message = ?1", values![seq])?;
+    confirmations::remove(session, target)?;
+    collect::release_content(session, target, now_of_message(session, forget_seq)?)?;
     change_status(session, sums, target, was, MessageStatus::Forgotten, None)
 }

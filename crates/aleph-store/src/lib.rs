@@ -14,6 +14,8 @@
 //! subset (explicit columns, `ON CONFLICT`, no triggers), and one writer counts what an engine would
 //! otherwise have to be asked for.
 
+mod collect;
+mod confirmations;
 mod digest;
 mod effects;
 mod engine;

@@ -12,6 +12,7 @@ const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/0001_core.sql"),
     include_str!("../migrations/sqlite/0002_rare_filters.sql"),
     include_str!("../migrations/sqlite/0003_origin.sql"),
+    include_str!("../migrations/sqlite/0004_confirmations.sql"),
 ];
 
 pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {

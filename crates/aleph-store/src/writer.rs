@@ -9,7 +9,7 @@ use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
 use crate::facts::StoredFacts;
 use crate::statuses::{set_status, status_of};
-use crate::{StoreError, effects};
+use crate::{StoreError, confirmations, effects};
 
 /// The session that writes. There is one per database.
 #[derive(Debug)]
@@ -213,6 +213,9 @@ impl Transaction<'_> {
         let status = MessageStatus::Processed;
         let was = set_status(self.session, &mut self.sums, hash, status, new.reception_time, Some(seq))?;
         self.leave(&message.item_hash, was)?;
+        if was == Some(MessageStatus::Pending) {
+            confirmations::settle(self.session, hash, seq)?;
+        }
         for tag in content.tags() {
             self.session.execute(
                 "INSERT INTO message_tags (tag, message) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
@@ -288,6 +291,7 @@ impl Transaction<'_> {
             None | Some(MessageStatus::Rejected | MessageStatus::Pending) => {}
             Some(_) => return Ok(false),
         }
+        confirmations::remove(self.session, hash)?;
         set_status(self.session, &mut self.sums, hash, MessageStatus::Rejected, at, None)?;
         let details = rejection.details.as_ref().map(Json::to_string);
         self.session.execute(

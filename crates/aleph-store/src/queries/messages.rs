@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use aleph_types::{Address, Message, Timestamp};
+use aleph_types::{Address, ChainTx, Message, Timestamp};
 
 use super::message_filter::{MessageFilter, MessageQuery};
 use super::message_plan::Plan;
@@ -8,7 +8,7 @@ use super::rows::{self, ENVELOPE, ENVELOPE_COLUMNS};
 use super::sql::{Sql, bound};
 use super::{Count, SMALL};
 use crate::engine::{Row, Session, values};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, confirmations};
 
 /// A message as this node keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,10 @@ pub struct StoredMessage {
     pub payment_type: Option<String>,
     /// When this node first met the message.
     pub reception_time: Timestamp,
+    /// Transactions that carry it, oldest first.
+    pub confirmations: Vec<ChainTx>,
+    /// Whether there are any: they are read after the row.
+    confirmed: bool,
 }
 
 impl StoredMessage {
@@ -38,7 +42,10 @@ impl StoredMessage {
 }
 
 fn columns() -> String {
-    format!("{ENVELOPE}, m.seq, m.content, m.owner, m.size, m.payment_type, m.reception_time")
+    format!(
+        "{ENVELOPE}, m.seq, m.content, m.owner, m.size, m.payment_type, m.reception_time, \
+         m.confirmed_at"
+    )
 }
 
 fn read(row: &Row<'_>) -> Result<StoredMessage, StoreError> {
@@ -51,13 +58,23 @@ fn read(row: &Row<'_>) -> Result<StoredMessage, StoreError> {
         size: row.size(AFTER + 3)?,
         payment_type: row.opt_string(AFTER + 4)?,
         reception_time: row.time(AFTER + 5)?,
+        confirmations: Vec::new(),
+        confirmed: row.opt_int(AFTER + 6)?.is_some(),
     })
+}
+
+fn with_confirmations(session: &Session, mut message: StoredMessage) -> Result<StoredMessage, StoreError> {
+    if message.confirmed {
+        message.confirmations = confirmations::of_message(session, &message.message.item_hash)?;
+    }
+    Ok(message)
 }
 
 /// The message with this number, if it is still there.
 pub(super) fn by_seq(session: &Session, seq: i64) -> Result<Option<StoredMessage>, StoreError> {
     let sql = format!("SELECT {} FROM messages m WHERE m.seq = ?1", columns());
-    session.first(&sql, values![seq], read)
+    let found = session.first(&sql, values![seq], read)?;
+    found.map(|message| with_confirmations(session, message)).transpose()
 }
 
 pub(super) fn list(session: &Session, query: &MessageQuery) -> Result<Vec<StoredMessage>, StoreError> {
@@ -66,10 +83,9 @@ pub(super) fn list(session: &Session, query: &MessageQuery) -> Result<Vec<Stored
     let Some(plan) = Plan::choose(&snapshot, &query.filter)? else {
         return Ok(Vec::new());
     };
-    let sql = format!("SELECT {} FROM messages m WHERE m.seq = ?1", columns());
     let mut messages = Vec::new();
     for (_, _, seq) in plan.places(&snapshot, query)? {
-        messages.extend(snapshot.first(&sql, values![seq], read)?);
+        messages.extend(by_seq(&snapshot, seq)?);
     }
     Ok(messages)
 }

@@ -1,9 +1,13 @@
 //! The rules on a real database: every refusal of the message types that are built, and what they change.
 
 use aleph_crypto::{TrustedSource, Verified};
-use aleph_rules::{Candidate, Decision, FileInfo, FileKind, Network, decide};
+use std::collections::HashMap;
+
+use aleph_rules::{Candidate, Decision, Dependency, FileInfo, FileKind, ManifestFile, Network, decide};
+use aleph_store::queries::MessageFate;
 use aleph_store::{NewMessage, Store, Writer};
-use aleph_types::{ErrorCode, ItemHash, MessageStatus, ParsedMessage, Timestamp};
+use aleph_types::content::RuntimeManifest;
+use aleph_types::{ErrorCode, FormatError, ItemHash, MessageStatus, ParsedMessage, Rejection, Timestamp};
 use serde_json::{Value, json};
 
 const OWNER: &str = "0xAaAaaAAAaaaAaAaAAaAaaAaAaaaaAAaAaAAAaAaA";
@@ -12,16 +16,27 @@ const OTHER: &str = "0xBbBbBBBBbbBBbBbBBbBbbbBBBbBbbbBbBbbBbbbB";
 /// A database and its writer.
 struct World {
     writer: Writer,
-    _store: Store,
+    store: Store,
     _folder: tempfile::TempDir,
     time: f64,
+    /// Bytes of every stored file.
+    file_size: u64,
+    /// Files of V-PROGRAM runtimes that can be read.
+    manifests: HashMap<ItemHash, Result<RuntimeManifest, FormatError>>,
 }
 
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (store, writer) = Store::open(&folder.path().join("node.sqlite3")).unwrap();
-        Self { writer, _store: store, _folder: folder, time: 1_700_000_000.0 }
+        Self {
+            writer,
+            store,
+            _folder: folder,
+            time: 1_700_000_000.0,
+            file_size: 1000,
+            manifests: HashMap::new(),
+        }
     }
 
     fn message(&mut self, sender: &str, message_type: &str, mut content: Value) -> ParsedMessage {
@@ -44,11 +59,21 @@ impl World {
     fn take(&mut self, parsed: ParsedMessage) -> (ItemHash, Decision) {
         let hash = parsed.message.item_hash.clone();
         let verified = Verified::trusted(parsed, TrustedSource::Genesis);
-        let file = Some(FileInfo { size: 1000, kind: FileKind::File });
+        let file = Some(FileInfo { size: self.file_size, kind: FileKind::File });
         let mut transaction = self.writer.begin().unwrap();
-        let decision = {
-            let candidate = Candidate::new(&verified, None, 1, file);
-            decide(&candidate, &Network::default(), &mut transaction.facts()).unwrap()
+        let mut read = None;
+        let decision = loop {
+            let candidate = Candidate::new(&verified, None, 1, file).with_manifest(read);
+            let decision = decide(&candidate, &Network::default(), &mut transaction.facts()).unwrap();
+            match &decision {
+                // As the pipeline does: what is waited for is read, and the message tried again.
+                Decision::Wait { on: Dependency::File(file), .. } => match self.manifests.get_key_value(file)
+                {
+                    Some((file, manifest)) => read = Some(ManifestFile { file, manifest }),
+                    None => break decision,
+                },
+                _ => break decision,
+            }
         };
         if let Decision::Process(effects) = &decision {
             let new = NewMessage {
@@ -78,16 +103,36 @@ impl World {
 
     /// The code of the refusal, at once or after waiting.
     fn refused(&mut self, sender: &str, message_type: &str, content: Value) -> (ErrorCode, bool) {
+        let (rejection, waits) = self.refusal(sender, message_type, content);
+        (rejection.code, waits)
+    }
+
+    /// The refusal, at once or after waiting.
+    fn refusal(&mut self, sender: &str, message_type: &str, content: Value) -> (Rejection, bool) {
         match self.send(sender, message_type, content).1 {
-            Decision::Reject(rejection) => (rejection.code, false),
-            Decision::Wait { otherwise, .. } => (otherwise.code, true),
+            Decision::Reject(rejection) => (rejection, false),
+            Decision::Wait { otherwise, .. } => (otherwise, true),
             Decision::Process(effects) => panic!("accepted: {effects:?}"),
         }
+    }
+
+    fn forgotten_by(&self, hash: &ItemHash) -> Vec<String> {
+        let fate = blocking(self.store.message_fate(hash.clone())).unwrap();
+        let Some(MessageFate::Forgotten { skeleton, .. }) = fate else { panic!("{fate:?}") };
+        serde_json::from_str(&skeleton.forgotten_by).unwrap()
+    }
+
+    fn aggregate(&self, owner: &str, key: &str) -> Option<serde_json::Map<String, Value>> {
+        blocking(self.store.aggregate_content(owner, key)).unwrap()
     }
 
     fn status(&mut self, hash: &ItemHash) -> Option<MessageStatus> {
         self.writer.begin().unwrap().status(hash).unwrap()
     }
+}
+
+fn blocking<T>(question: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(question)
 }
 
 fn file(number: u8) -> ItemHash {
@@ -228,25 +273,32 @@ fn programs_and_what_they_need() {
         json!([{ "mount": "/data", "persistence": "host", "size_mib": 1, "parent": { "ref": code } }]);
     world.accepted(OWNER, "PROGRAM", too_small);
 
+    // Updates are programs of their own, as on the network (`docs/adr/0012-updates-of-programs.md`).
     let mut update = program(&code, &runtime);
     update["replaces"] = running.as_str().into();
     let updated = world.accepted(OWNER, "PROGRAM", update.clone());
-    let mut foreign = update.clone();
-    foreign["address"] = OTHER.into();
-    assert_eq!(world.refused(OTHER, "PROGRAM", foreign), (ErrorCode::PermissionDenied, false));
+    let foreign = world.accepted(OTHER, "PROGRAM", update.clone());
     let mut of_update = update.clone();
     of_update["replaces"] = updated.as_str().into();
-    assert_eq!(world.refused(OWNER, "PROGRAM", of_update), (ErrorCode::VmUpdateUpdate, false));
-    let mut last = update.clone();
-    last["allow_amend"] = false.into();
-    world.accepted(OWNER, "PROGRAM", last);
-    assert_eq!(world.refused(OWNER, "PROGRAM", update.clone()), (ErrorCode::VmAmendNotAllowed, false));
-    let mut of_nothing = update;
-    of_nothing["replaces"] = unknown.as_str().into();
-    assert_eq!(world.refused(OWNER, "PROGRAM", of_nothing), (ErrorCode::VmRefNotFound, true));
-    // The original takes its updates with it.
+    of_update["allow_amend"] = false.into();
+    let last = world.accepted(OWNER, "PROGRAM", of_update);
+    // What counts is whether the named program allows it, not a later one.
+    world.accepted(OWNER, "PROGRAM", update.clone());
+    let mut of_last = update.clone();
+    of_last["replaces"] = last.as_str().into();
+    assert_eq!(world.refused(OWNER, "PROGRAM", of_last), (ErrorCode::VmAmendNotAllowed, false));
+    for nothing in [unknown.as_str(), "", "no hash", code.as_str()] {
+        let mut of_nothing = update.clone();
+        of_nothing["replaces"] = nothing.into();
+        let (rejection, _) = world.refusal(OWNER, "PROGRAM", of_nothing);
+        assert_eq!(rejection.code, ErrorCode::VmRefNotFound);
+        assert_eq!(rejection.details, Some(json!({ "errors": [nothing] })));
+    }
+    // Forgetting the original leaves them alone.
     world.accepted(OWNER, "FORGET", json!({ "hashes": [running] }));
-    assert_eq!(world.status(&updated), Some(MessageStatus::Forgotten));
+    for kept in [&updated, &foreign, &last] {
+        assert_eq!(world.status(kept), Some(MessageStatus::Processed));
+    }
 }
 
 #[test]
@@ -293,6 +345,113 @@ fn instances_and_verified_programs() {
                 { "platform": "sev_snp", "registers": { "launch": digest } } ] },
         })
     };
-    assert_eq!(world.refused(OWNER, "V-PROGRAM", verified(&unknown)), (ErrorCode::VmVolumeNotFound, true));
-    world.accepted(OWNER, "V-PROGRAM", verified(&image));
+    let missing = |hashes: &[&ItemHash]| {
+        let mut hashes: Vec<&str> = hashes.iter().map(|hash| hash.as_str()).collect();
+        hashes.sort_unstable();
+        (ErrorCode::VmVolumeNotFound, Some(json!({ "errors": hashes })), true)
+    };
+    let refusal = |world: &mut World, content: Value| {
+        let (rejection, waits) = world.refusal(OWNER, "V-PROGRAM", content);
+        (rejection.code, rejection.details, waits)
+    };
+    // Every file is named once, sorted.
+    let other_unknown = ItemHash::sha256(b"other");
+    let mut two = verified(&unknown);
+    two["volumes"] = json!([
+        { "ref": other_unknown, "hash_tree": unknown, "roothash": "c".repeat(64) } ]);
+    assert_eq!(refusal(&mut world, two), missing(&[&unknown, &other_unknown]));
+    // The manifest can't be read now; is no manifest; names a bundle that is not stored.
+    assert_eq!(refusal(&mut world, verified(&image)), missing(&[&image]));
+    world.manifests.insert(file(1), Err(FormatError::text("no JSON")));
+    let (code, details, waits) = refusal(&mut world, verified(&image));
+    assert_eq!((code, waits), (ErrorCode::VmRuntimeInvalid, false));
+    let text = format!("runtime manifest {image} can't be used: no JSON");
+    assert_eq!(details, Some(json!({ "errors": [text] })));
+    let parsed = world.message(OTHER, "STORE", store(9));
+    let bundle = parsed.message.item_hash.clone();
+    world.manifests.insert(file(1), Ok(RuntimeManifest { bundle: bundle.clone() }));
+    assert_eq!(refusal(&mut world, verified(&image)), missing(&[&bundle]));
+    assert!(matches!(world.take(parsed).1, Decision::Process(_)));
+    let running = world.accepted(OWNER, "V-PROGRAM", verified(&image));
+    // The bundle is protected although the message does not name it.
+    let forget = json!({ "hashes": [bundle] });
+    assert_eq!(world.refused(OTHER, "FORGET", forget.clone()), (ErrorCode::ForgetNotAllowed, false));
+    world.accepted(OWNER, "FORGET", json!({ "hashes": [running] }));
+    world.accepted(OTHER, "FORGET", forget);
+}
+
+#[test]
+fn sizes_of_volumes_are_checked_volumes_first() {
+    let mut world = World::new();
+    world.file_size = 3 << 20;
+    let image = world.accepted(OWNER, "STORE", store(1));
+    let instance = |rootfs: u32, volume: u32| {
+        json!({
+            "allow_amend": false, "environment": {}, "resources": {},
+            "rootfs": { "parent": { "ref": image }, "persistence": "host", "size_mib": rootfs },
+            "volumes": [{ "persistence": "host", "size_mib": volume, "parent": { "ref": image } }],
+        })
+    };
+    let details = |name: &str, size: u64| {
+        let entry = json!({ "volume_name": name, "parent_ref": image, "parent_file": file(1),
+            "parent_size": 3 << 20, "volume_size": size << 20 });
+        Some(json!({ "errors": [entry] }))
+    };
+    for (rootfs, volume, expected) in
+        [(2, 2, details("None", 2)), (1, 3, details("rootfs", 1)), (3, 1, details("None", 1))]
+    {
+        let (rejection, waits) = world.refusal(OWNER, "INSTANCE", instance(rootfs, volume));
+        assert_eq!((rejection.code, waits), (ErrorCode::VmVolumeTooSmall, false));
+        assert_eq!(rejection.details, expected);
+    }
+    world.accepted(OWNER, "INSTANCE", instance(3, 3));
+}
+
+#[test]
+fn a_delegate_amends_by_what_the_owner_grants_for_the_named_message() {
+    let mut world = World::new();
+    let file = world.accepted(OWNER, "STORE", store(1));
+    let note = world.accepted(OWNER, "POST", post());
+    world.accepted(
+        OWNER,
+        "AGGREGATE",
+        json!({ "key": "security", "content": { "authorizations": [
+            { "address": OTHER, "types": ["POST"], "post_types": ["note"] } ] } }),
+    );
+    let amend = |of: &ItemHash| json!({ "address": OWNER, "type": "amend", "ref": of, "content": 1 });
+    // The amend's own type is not what is held against the filter.
+    world.accepted(OTHER, "POST", amend(&note));
+    assert_eq!(world.refused(OTHER, "POST", amend(&file)), (ErrorCode::PermissionDenied, false));
+    assert_eq!(world.refused(OWNER, "POST", amend(&file)), (ErrorCode::PostAmendTargetNotFound, true));
+}
+
+#[test]
+fn a_forget_is_remembered_as_often_as_it_names_a_target() {
+    let mut world = World::new();
+    let note = world.accepted(OWNER, "POST", post());
+    let amend = world.accepted(OWNER, "POST", json!({ "type": "amend", "ref": note, "content": 1 }));
+    let other = world.accepted(OWNER, "POST", json!({ "type": "note", "content": 2 }));
+    // The amend goes with its post, and is then named once more.
+    let forget = world.accepted(OWNER, "FORGET", json!({ "hashes": [note, amend, other, other, other] }));
+    for (target, times) in [(note, 1), (amend, 2), (other, 3)] {
+        assert_eq!(world.forgotten_by(&target), vec![forget.to_string(); times]);
+    }
+}
+
+#[test]
+fn one_owner_has_elements_but_no_aggregates() {
+    let mut world = World::new();
+    let owner = "0x51A58800b26AA1451aaA803d1746687cB88E0501";
+    let key = "ab".repeat(32);
+    let element = |number: u64| json!({ "key": key, "content": { "a": number } });
+    let first = world.accepted(owner, "AGGREGATE", element(1));
+    let second = world.accepted(owner, "AGGREGATE", element(2));
+    assert!(world.aggregate(owner, &key).is_none());
+    assert_eq!(
+        world.refused(owner, "FORGET", json!({ "hashes": [], "aggregates": [key] })),
+        (ErrorCode::ForgetTargetNotFound, true)
+    );
+    world.accepted(owner, "FORGET", json!({ "hashes": [first] }));
+    assert!(world.aggregate(owner, &key).is_none());
+    assert_eq!(world.status(&second), Some(MessageStatus::Processed));
 }
