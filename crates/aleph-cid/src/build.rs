@@ -1,10 +1,10 @@
+mod check;
 mod directory;
 mod file;
 mod shard;
 mod tree;
 
-use std::convert::Infallible;
-
+pub use check::FileCheck;
 pub(crate) use directory::is_usable_name;
 pub use directory::{DirectoryBuilder, MAX_NAME, NameError, symlink};
 pub use file::FileBuilder;
@@ -29,14 +29,8 @@ pub struct Built {
 pub fn cid_of(layout: Layout, bytes: &[u8]) -> Cid {
     let mut builder = FileBuilder::new(layout);
     let done = builder.update(bytes, &mut Discard).and_then(|()| builder.finish(&mut Discard));
-    match done {
-        Ok(built) => built.cid,
-        Err(never) => unreachable(never),
-    }
-}
-
-fn unreachable(never: Infallible) -> ! {
-    match never {}
+    let Ok(built) = done;
+    built.cid
 }
 
 /// Hashes and hands over a dag-pb block.
@@ -44,4 +38,9 @@ fn put_node<S: BlockSink>(layout: Layout, block: &[u8], sink: &mut S) -> Result<
     let cid = Cid::of(layout.version, Codec::DagPb, block);
     sink.put(&cid, block)?;
     Ok(cid)
+}
+
+/// The sum of sizes that a caller may have made up.
+fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
 }

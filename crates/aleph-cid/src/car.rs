@@ -23,7 +23,7 @@ use crate::varint;
 /// let mut input = &car[..];
 /// let mut blocks = Vec::new();
 /// while let Some(item) = reader.next_item(&mut input).unwrap() {
-///     if let CarItem::Block(cid, block) = item {
+///     if let CarItem::Block { cid, block, .. } = item {
 ///         blocks.push((cid, block.to_vec()));
 ///     }
 /// }

@@ -249,6 +249,12 @@ impl Cid {
         self.0.hash().digest().try_into().ok()
     }
 
+    /// The storage hash of its block: a store of files by SHA-256 can keep blocks under it. None for
+    /// an identity CID, whose block is never stored.
+    pub fn block_hash(&self) -> Option<ItemHash> {
+        self.digest().map(ItemHash::from_digest)
+    }
+
     /// The block itself, if it stands inside the CID: such a block is never stored or asked for.
     pub fn inline_block(&self) -> Option<&[u8]> {
         (self.0.hash().code() == IDENTITY).then(|| self.0.hash().digest())
@@ -364,6 +370,7 @@ mod tests {
         assert_eq!((raw.version(), raw.codec()), (Version::V1, Codec::Raw));
         assert!(raw.matches(b"") && !raw.matches(b"x"));
         assert_eq!(raw, Cid::raw(raw.digest().unwrap()));
+        assert_eq!(raw.block_hash(), Some(ItemHash::sha256(b"")));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! out again; the caller owns disks and sockets. Three families:
 //!
 //! * **build**: [`FileBuilder`], [`DirectoryBuilder`], [`TreeBuilder`] make the blocks that `ipfs add`
-//!   makes under the same [`Layout`], and give them to a [`BlockSink`]; [`Discard`] keeps only the CID;
-//! * **read**: [`FileWalk`], [`DirectoryWalk`], [`PathWalk`], [`DagWalk`] say which block they want
+//!   makes under the same [`Layout`], and give them to a [`BlockSink`]; [`Discard`] keeps only the CID,
+//!   and [`FileCheck`] compares plain bytes with one;
+//! * **read**: [`FileWalk`], [`DirectoryWalk`], [`PathWalk`], [`TreeWalk`], [`DagWalk`] say which block they want
 //!   next, check it, and give what it holds. [`read_file`] and its siblings do the same on a
 //!   [`BlockSource`];
 //! * **archives**: [`CarReader`] checks every block of a CAR while it streams; [`CarHeader`] and
@@ -57,13 +58,13 @@ mod varint;
 
 pub use block::{BlockSink, BlockSource, Discard, Leaf, MemoryBlocks};
 pub use build::{
-    Built, DirectoryBuilder, FileBuilder, MAX_NAME, MAX_TREE_DEPTH, NameError, TreeBuilder, TreeError,
-    cid_of, symlink,
+    Built, DirectoryBuilder, FileBuilder, FileCheck, MAX_NAME, MAX_TREE_DEPTH, NameError, TreeBuilder,
+    TreeError, cid_of, symlink,
 };
 pub use car::{CarError, CarHeader, CarItem, CarLimits, CarReader, CarTotals, car_section_head};
 pub use cid::{Cid, CidError, Codec, MAX_CID_TEXT, MAX_INLINE, Version};
 pub use layout::{Layout, LayoutError, MAX_BLOCK};
 pub use read::{
     DagTotals, DagWalk, DirectoryWalk, Entry, ErrorKind, FileWalk, Limits, NodeKind, PathWalk, ReadError,
-    SourceError, Stat, check_dag, list_directory, read_file, resolve_path,
+    SourceError, Stat, TreeItem, TreeWalk, check_dag, list_directory, read_file, resolve_path,
 };

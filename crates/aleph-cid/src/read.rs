@@ -5,6 +5,7 @@ mod file;
 mod path;
 mod source;
 mod stat;
+mod tree;
 
 pub use dag::{DagTotals, DagWalk};
 pub use directory::{DirectoryWalk, Entry};
@@ -13,6 +14,7 @@ pub use file::FileWalk;
 pub use path::PathWalk;
 pub use source::{SourceError, check_dag, list_directory, read_file, resolve_path};
 pub use stat::{NodeKind, Stat};
+pub use tree::{TreeItem, TreeWalk};
 
 use crate::cid::{Cid, Codec};
 use crate::dag_pb::Node;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Built, put_node, shard};
+use super::{Built, put_node, shard, total};
 use crate::block::BlockSink;
 use crate::dag_pb::{self, Link};
 use crate::layout::{Layout, SHARD_ABOVE, Sharding};
@@ -97,7 +97,7 @@ impl DirectoryBuilder {
         }
         let block = dag_pb::encode(links.clone(), &data);
         let cid = put_node(self.layout, &block, sink)?;
-        let cumulative_size = block.len() as u64 + links.map(|l| l.tsize).sum::<u64>();
+        let cumulative_size = total(links.map(|l| l.tsize)).saturating_add(block.len() as u64);
         Ok(Built { cid, size: 0, cumulative_size })
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::directory::link;
-use super::{Built, put_node};
+use super::{Built, put_node, total};
 use crate::block::BlockSink;
 use crate::dag_pb::{self, Link};
 use crate::hamt;
@@ -58,6 +58,6 @@ fn node<S: BlockSink>(
     let used = bitfield.iter().position(|byte| *byte != 0).unwrap_or(bitfield.len());
     let block = dag_pb::encode(links, &unixfs::shard(&bitfield[used..], FANOUT));
     let cid = put_node(layout, &block, sink)?;
-    let below: u64 = built.iter().map(|entry| entry.cumulative_size).sum();
-    Ok(Built { cid, size: 0, cumulative_size: below + block.len() as u64 })
+    let below = total(built.iter().map(|entry| entry.cumulative_size));
+    Ok(Built { cid, size: 0, cumulative_size: below.saturating_add(block.len() as u64) })
 }

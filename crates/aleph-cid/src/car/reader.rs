@@ -38,7 +38,14 @@ pub enum CarItem<'a> {
     /// The header: always the first item, and there is one.
     Header(CarHeader),
     /// A block that matches its CID.
-    Block(Cid, &'a [u8]),
+    Block {
+        /// Its name.
+        cid: Cid,
+        /// Its bytes.
+        block: &'a [u8],
+        /// Where those bytes start in the archive: an index of an archive needs no copy of its blocks.
+        offset: u64,
+    },
 }
 
 /// What a [`CarReader`] has read.
@@ -120,9 +127,14 @@ impl CarReader {
         match found {
             Ok(None) => Ok(None),
             Ok(Some(Found::Header(header))) => Ok(Some(CarItem::Header(header))),
-            Ok(Some(Found::Block(cid, Part::Input(block)))) => Ok(Some(CarItem::Block(cid, block))),
-            Ok(Some(Found::Block(cid, Part::Buffer))) => {
-                Ok(Some(CarItem::Block(cid, &self.buffer[cid.encoded_len()..])))
+            Ok(Some(Found::Block(cid, part))) => {
+                let block = match part {
+                    Part::Input(block) => block,
+                    Part::Buffer => &self.buffer[cid.encoded_len()..],
+                };
+                // A block is handed out when its last byte came, and before the next is looked at.
+                let offset = self.totals.bytes - block.len() as u64;
+                Ok(Some(CarItem::Block { cid, block, offset }))
             }
             Err(error) => {
                 self.state = State::Refused;
@@ -344,7 +356,10 @@ mod tests {
             while let Some(item) = reader.next_item(&mut input)? {
                 match item {
                     CarItem::Header(header) => roots.extend(header.roots()),
-                    CarItem::Block(cid, block) => blocks.push((cid, block.to_vec())),
+                    CarItem::Block { cid, block, offset } => {
+                        assert!(archive[offset as usize..].starts_with(block));
+                        blocks.push((cid, block.to_vec()));
+                    }
                 }
             }
             assert!(input.is_empty());

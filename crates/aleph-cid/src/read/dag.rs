@@ -43,6 +43,11 @@ impl DagWalk {
         self.pending.last()
     }
 
+    /// Blocks that will be needed, as far as it is known: to fetch them ahead.
+    pub fn upcoming(&self) -> impl Iterator<Item = &Cid> {
+        self.pending.iter().rev()
+    }
+
     /// What was visited so far.
     pub fn totals(&self) -> DagTotals {
         self.totals

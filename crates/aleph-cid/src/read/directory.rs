@@ -56,9 +56,15 @@ impl DirectoryWalk {
     /// Another block, something that is no directory, names that no file system could hold, or more
     /// than the [`Limits`] allow.
     pub fn supply(&mut self, block: &[u8]) -> Result<Vec<Entry>, ReadError> {
+        let cid = self.wanted().ok_or(ReadError::Finished)?;
+        self.limits.verify(cid, block)?;
+        self.accept(block)
+    }
+
+    /// As [`DirectoryWalk::supply`], for a block that is checked already.
+    pub(super) fn accept(&mut self, block: &[u8]) -> Result<Vec<Entry>, ReadError> {
         let next = self.pending.last().ok_or(ReadError::Finished)?;
         let (cid, shard, path) = (next.cid, next.shard, next.path);
-        self.limits.verify(&cid, block)?;
         let (node, message) = open(&cid, block, shard)?;
         self.pending.pop();
         self.visited += 1;

@@ -92,9 +92,15 @@ impl FileWalk {
     ///
     /// Another block, something that is no file, or a tree beyond the [`Limits`].
     pub fn supply<'b>(&mut self, block: &'b [u8]) -> Result<&'b [u8], ReadError> {
+        let cid = self.wanted().ok_or(ReadError::Finished)?;
+        self.limits.verify(cid, block)?;
+        self.accept(block)
+    }
+
+    /// As [`FileWalk::supply`], for a block that is checked already.
+    pub(super) fn accept<'b>(&mut self, block: &'b [u8]) -> Result<&'b [u8], ReadError> {
         let next = self.pending.last().ok_or(ReadError::Finished)?;
         let (cid, offset, declared, depth) = (next.cid, next.offset, next.declared, next.depth);
-        self.limits.verify(&cid, block)?;
         let (data, children) =
             if cid.codec() == Codec::Raw { (block, Vec::new()) } else { parts(&cid, block)? };
         let mut total = data.len() as u64;

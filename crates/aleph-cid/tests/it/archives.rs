@@ -16,7 +16,7 @@ pub(crate) fn import(car: &[u8], step: usize) -> Result<(Vec<Cid>, MemoryBlocks)
         while let Some(item) = reader.next_item(&mut piece)? {
             match item {
                 CarItem::Header(header) => roots.extend(header.roots()),
-                CarItem::Block(cid, block) => blocks.put(&cid, block).unwrap(),
+                CarItem::Block { cid, block, .. } => blocks.put(&cid, block).unwrap(),
             }
         }
     }

@@ -197,7 +197,7 @@ proptest! {
         'archive: for mut piece in car.chunks(step) {
             loop {
                 match reader.next_item(&mut piece) {
-                    Ok(Some(CarItem::Block(cid, block))) => {
+                    Ok(Some(CarItem::Block { cid, block, .. })) => {
                         prop_assert!(cid.matches(block));
                         taken += block.len();
                     }
