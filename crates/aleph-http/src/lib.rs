@@ -1,8 +1,8 @@
 //! How every node of this project serves HTTP.
 //!
 //! Connections are bounded in number; who opens more waits to be accepted. A request's head must arrive
-//! in time, so that slow senders hold no connection. At the end, requests that are under way are answered
-//! and idle connections are closed.
+//! in time, so that slow senders hold no connection, and who takes nothing of an answer for a minute loses
+//! the connection. At the end, requests that are under way are answered and idle connections are closed.
 //!
 //! A handler may answer before it has read the body (too large, not allowed). A client that is still
 //! sending would then find a broken connection instead of the answer, so the rest of such a body is read
@@ -10,6 +10,7 @@
 //!
 //! Handlers find the client's address in `axum::extract::ConnectInfo<SocketAddr>`.
 
+mod stalled;
 mod unread;
 
 use std::net::SocketAddr;
@@ -29,6 +30,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use crate::stalled::Stalled;
+
+/// A client that takes nothing of an answer for this long is gone.
+const TAKES_NOTHING: Duration = Duration::from_secs(60);
 
 /// Pause after a connection could not be accepted: descriptors come back when others close.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -100,7 +106,7 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Stalled::new(stream, TAKES_NOTHING)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
