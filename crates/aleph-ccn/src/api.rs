@@ -8,13 +8,17 @@ mod accounts;
 mod aggregates;
 mod authorizations;
 mod body;
+mod compression;
+mod conditional;
 mod cors;
 mod counts;
 mod digest;
+mod docs;
 mod downloads;
 mod errors;
 mod explain;
 mod json;
+mod limits;
 mod live;
 mod message;
 mod message_filter;
@@ -22,12 +26,17 @@ mod message_json;
 mod messages;
 mod metrics;
 mod node_info;
+mod node_metrics;
+mod node_sync;
+mod openapi;
 mod pages;
 mod params;
 mod posts;
 mod prices;
 mod publish;
+mod streams;
 mod sync;
+mod tus;
 mod uploads;
 mod websocket;
 
@@ -39,17 +48,16 @@ use aleph_store::RecomputedDigest;
 use aleph_store::queries::AddressCounts;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::{Router, extract::DefaultBodyLimit};
-use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
+use utoipa_axum::routes;
 
 use crate::node::Node;
-use cors::{on_get, on_post};
 use counts::{Cached, Totals};
 use errors::ApiError;
+use openapi::Routes;
 
 /// How old some numbers may be: they cost a walk over the database.
 const COUNTS_AGE: Duration = Duration::from_secs(10);
@@ -59,6 +67,7 @@ const ADDRESS_COUNTS_AGE: Duration = Duration::from_secs(300);
 /// What handlers share.
 struct Api {
     node: Arc<Node>,
+    document: openapi::Document,
     live: live::LiveFeed,
     status: websocket::StatusFeed,
     message_sockets: live::Places,
@@ -70,12 +79,20 @@ struct Api {
     channels: Cached<Arc<Vec<String>>>,
     address_counts: Cached<Arc<BTreeMap<String, AddressCounts>>>,
     recomputed_digest: Cached<Arc<RecomputedDigest>>,
+    limits: limits::Limits,
+    measurements: node_metrics::Measurements,
+    uploads: tus::Uploads,
 }
 
 /// Every route of a core node.
 pub(crate) fn router(node: Arc<Node>) -> Router {
+    let (routes, document) = routes().finish();
     let api = Arc::new(Api {
+        limits: limits::Limits::new(&node.config.api),
+        measurements: node_metrics::Measurements::default(),
+        uploads: tus::Uploads::default(),
         node,
+        document,
         live: live::LiveFeed::default(),
         status: websocket::StatusFeed::default(),
         message_sockets: live::Places::default(),
@@ -88,16 +105,16 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         address_counts: Cached::new(ADDRESS_COUNTS_AGE),
         recomputed_digest: Cached::new(digest::RECOMPUTED_AGE),
     });
-    Router::new()
-        .merge(message_routes())
-        .merge(compressed_routes())
-        .merge(content_routes())
-        .merge(storage_routes())
-        .merge(node_routes())
+    tokio::spawn(tus::sweep(Arc::downgrade(&api)));
+    routes
         .fallback(|| async { ApiError::not_found() })
         // Bodies are bounded where they are read.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(errors::panicked))
+        .layer(from_fn(conditional::answer))
+        .layer(compression::layer())
+        .layer(from_fn_with_state(compression::Places::default(), compression::bounded))
+        .layer(from_fn_with_state(Arc::clone(&api), limits::limit))
         .layer(from_fn_with_state(Arc::clone(&api), finish_answer))
         .with_state(api)
 }
@@ -111,86 +128,99 @@ async fn finish_answer(State(api): State<Arc<Api>>, request: Request, next: Next
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         errors::method_not_allowed(&mut response, is_head);
     }
+    cors::vary_by_origin(response.headers_mut());
     if let Some(origin) = origin {
         cors::allow_origin(response.headers_mut(), origin);
     }
     response
 }
 
-fn message_routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/api/v0/messages", on_post(publish::post))
-        .route("/api/v0/p2p/pubsub/pub", on_post(publish::post_legacy))
-        .route("/api/v0/ipfs/pubsub/pub", on_post(publish::post_legacy))
-        .route("/api/v0/messages.json", on_get(messages::list))
-        .route("/api/v0/messages/page/{file}", on_get(messages::list_page))
-        .route("/api/v0/messages/hashes", on_get(messages::hashes))
-        .route("/api/v0/messages/{hash}", on_get(message::get))
-        .route("/api/v0/messages/{hash}/content", on_get(message::content))
-        .route("/api/v0/messages/{hash}/status", on_get(message::status))
-        .route("/api/ws0/messages", on_get(websocket::messages))
-        .route("/api/ws0/status", on_get(websocket::status))
+/// Every route, with its documentation.
+fn routes() -> Routes {
+    let routes = message_routes(Routes::new());
+    node_routes(storage_routes(content_routes(routes)))
 }
 
-/// The routes that compress for clients that ask for it; the reference compresses no others.
-fn compressed_routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/api/v0/posts.json", on_get(posts::list_v0))
-        .route("/api/v0/posts/page/{file}", on_get(posts::page_v0))
-        .route("/api/v1/posts.json", on_get(posts::list_v1))
-        .route("/api/v1/posts/page/{file}", on_get(posts::page_v1))
-        .route("/api/v0/channels/list.json", on_get(node_info::channels))
-        .route("/api/v0/programs/on/message", on_get(node_info::programs_on_message))
-        .route("/api/v0/storage/{hash}", on_get(downloads::base64))
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+fn message_routes(routes: Routes) -> Routes {
+    routes
+        .add(routes!(publish::post))
+        .add(routes!(publish::post_legacy))
+        .add_also("/api/v0/ipfs/pubsub/pub", routes!(publish::post_legacy))
+        .add(routes!(messages::list))
+        .add(routes!(messages::list_page))
+        .add(routes!(messages::hashes))
+        .add(routes!(message::get))
+        .add(routes!(message::content))
+        .add(routes!(message::status))
+        .add(routes!(explain::get))
+        .add(routes!(websocket::messages))
+        .add(routes!(websocket::status))
+        .add(routes!(streams::messages))
+        .add(routes!(streams::status))
+        .add(routes!(node_info::channels))
+        .add(routes!(node_info::programs_on_message))
 }
 
-fn content_routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/api/v0/aggregates", on_get(aggregates::list))
-        .route("/api/v0/aggregates.json", on_get(aggregates::list))
-        .route("/api/v0/aggregates/{file}", on_get(aggregates::of_address))
-        .route("/api/v0/authorizations/granted/{file}", on_get(authorizations::granted))
-        .route("/api/v0/authorizations/received/{file}", on_get(authorizations::received))
-        .route("/api/v0/addresses/stats.json", on_get(accounts::stats_v0))
-        .route("/api/v1/addresses/stats.json", on_get(accounts::stats_v1))
-        .route("/api/v0/addresses/{address}/balance", on_get(accounts::balance))
-        .route("/api/v0/addresses/{address}/files", on_get(accounts::files))
-        .route("/api/v0/addresses/{address}/post_types", on_get(accounts::post_types))
-        .route("/api/v0/addresses/{address}/channels", on_get(accounts::channels))
-        .route("/api/v0/price/estimate", on_post(prices::estimate))
-        .route("/api/v0/price/estimate/instance", on_post(prices::estimate_instance))
-        .route("/api/v0/price/{hash}", on_get(prices::of_message))
+fn content_routes(routes: Routes) -> Routes {
+    routes
+        .add(routes!(posts::list_v0))
+        .add(routes!(posts::page_v0))
+        .add(routes!(posts::list_v1))
+        .add(routes!(posts::page_v1))
+        .add(routes!(aggregates::list))
+        .add_also("/api/v0/aggregates.json", routes!(aggregates::list))
+        .add(routes!(aggregates::of_address))
+        .add(routes!(authorizations::granted))
+        .add(routes!(authorizations::received))
+        .add(routes!(accounts::stats_v0))
+        .add(routes!(accounts::stats_v1))
+        .add(routes!(accounts::balance))
+        .add(routes!(accounts::files))
+        .add(routes!(accounts::post_types))
+        .add(routes!(accounts::channels))
+        .add(routes!(prices::estimate))
+        .add(routes!(prices::estimate_instance))
+        .add(routes!(prices::of_message))
 }
 
-fn storage_routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/api/v0/storage/add_json", on_post(uploads::add_json))
-        .route("/api/v0/storage/add_file", on_post(uploads::add_file))
-        .route("/api/v0/ipfs/add_json", on_post(uploads::ipfs_disabled))
-        .route("/api/v0/ipfs/add_file", on_post(uploads::ipfs_disabled))
-        .route("/api/v0/ipfs/add_car", on_post(uploads::ipfs_disabled))
-        .route("/api/v0/storage/limits.json", on_get(uploads::upload_limits))
-        .route("/api/v0/storage/raw/{hash}", on_get(downloads::raw))
-        .route("/api/v0/storage/metadata/{hash}", on_get(downloads::metadata))
-        .route("/api/v0/storage/by-message-hash/{hash}", on_get(downloads::by_message))
-        .route("/api/v0/storage/by-ref/{reference}", on_get(downloads::by_ref))
-        .route("/api/v0/storage/by-ref/{address}/{*reference}", on_get(downloads::by_owner_ref))
-        .route("/api/v0/storage/count/{hash}", on_get(downloads::count))
+fn storage_routes(routes: Routes) -> Routes {
+    routes
+        .add(routes!(uploads::add_json))
+        .add(routes!(uploads::add_file))
+        .add(routes!(uploads::ipfs_disabled))
+        .add_also("/api/v0/ipfs/add_json", routes!(uploads::ipfs_disabled))
+        .add_also("/api/v0/ipfs/add_car", routes!(uploads::ipfs_disabled))
+        .add(routes!(uploads::upload_limits))
+        .add_with_options(tus::options, routes!(tus::create))
+        .add_with_options(tus::options, routes!(tus::offset, tus::state, tus::patch, tus::delete))
+        .add(routes!(downloads::base64))
+        .add(routes!(downloads::raw))
+        .add(routes!(downloads::metadata))
+        .add(routes!(downloads::by_message))
+        .add(routes!(downloads::by_ref))
+        .add_at("/api/v0/storage/by-ref/{address}/{*ref}", routes!(downloads::by_owner_ref))
+        .add(routes!(downloads::count))
 }
 
-fn node_routes() -> Router<Arc<Api>> {
-    Router::new()
-        .route("/", on_get(node_info::page))
-        .route("/version", on_get(node_info::version))
-        .route("/api/v0/version", on_get(node_info::version))
-        .route("/metrics", on_get(metrics::text))
-        .route("/metrics.json", on_get(metrics::json))
-        .route("/api/v0/info/public.json", on_get(node_info::public))
-        .route("/api/v1/programs/{hash}/placement", on_get(node_info::placement))
-        .route("/api/v1/node/health", on_get(node_info::health))
-        .route("/api/v1/messages/{hash}/explain", on_get(explain::get))
-        .route("/api/v1/node/digest", on_get(digest::get))
-        .route("/api/v1/sync/log", on_get(sync::log))
-        .route("/api/v1/sync/messages", on_post(sync::messages))
+fn node_routes(routes: Routes) -> Routes {
+    routes
+        .add(routes!(node_info::page))
+        .add(routes!(docs::document))
+        .add_also("/api/docs/swagger.json", routes!(docs::document))
+        .add(routes!(docs::page))
+        .add_also("/api/docs/", routes!(docs::page))
+        .add(routes!(docs::file))
+        .add(routes!(node_info::version))
+        .add_also("/version", routes!(node_info::version))
+        .add(routes!(metrics::text))
+        .add(routes!(metrics::json))
+        .add(routes!(node_info::public))
+        .add(routes!(node_info::placement))
+        .add(routes!(node_info::health))
+        .add(routes!(node_sync::get))
+        .add(routes!(node_metrics::core))
+        .add(routes!(node_metrics::compute))
+        .add(routes!(digest::get))
+        .add(routes!(sync::log))
+        .add(routes!(sync::messages))
 }

@@ -1,5 +1,7 @@
 //! The node's settings. Every key has a default that works; unknown keys are errors.
 
+mod api;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::defaults;
 
+pub use api::{ApiConfig, LimitsConfig, UploadsConfig};
+
 /// Settings of a core node, one table a part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +21,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The HTTP API.
     pub http: HttpConfig,
+    /// What clients of the API may ask for.
+    pub api: ApiConfig,
     /// Gossip with other core nodes.
     pub p2p: P2pConfig,
     /// Which network this is.

@@ -25,10 +25,11 @@ mod placement;
 mod resolve;
 
 pub use config::{
-    Config, HttpConfig, KeyKind, NetworkConfig, P2pConfig, PipelineConfig, PlacementConfig, StorageConfig,
+    ApiConfig, Config, HttpConfig, KeyKind, LimitsConfig, NetworkConfig, P2pConfig, PipelineConfig,
+    PlacementConfig, StorageConfig, UploadsConfig,
 };
 pub use intake::genesis::GenesisError;
-pub use metrics::{Counter, Gauge, Metrics};
+pub use metrics::{CatchingUp, Counter, Gauge, Metrics, PeerState};
 pub use node::{Node, NodeError, RunningNode, run, start};
 pub use pipeline::{Origin, Outcome, Pipeline, PipelineError, ProcessedMessage};
 pub use placement::{Placement, PlacementError};

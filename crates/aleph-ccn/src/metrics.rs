@@ -1,6 +1,10 @@
 //! What the node counts. The API renders it (`spec: ccn-api.md §11`).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -46,6 +50,47 @@ impl Gauge {
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Where catching up with each other node stands, by its base URL.
+#[derive(Debug, Default)]
+pub struct CatchingUp(Mutex<BTreeMap<String, PeerState>>);
+
+/// Where catching up with one other node stands.
+#[derive(Debug, Clone, Default)]
+pub struct PeerState {
+    /// Place in that node's log that this node has dealt with.
+    pub position: i64,
+    /// Whether its log was read to the end in the last round.
+    pub at_end: bool,
+    /// When it was last read from with success.
+    pub last_success: Option<Instant>,
+    /// Why the last round failed.
+    pub error: Option<String>,
+}
+
+impl CatchingUp {
+    /// Only these nodes are asked now.
+    pub(crate) fn keep(&self, urls: &[String]) {
+        self.0.lock().retain(|url, _| urls.contains(url));
+    }
+
+    /// A piece of the log was dealt with.
+    pub(crate) fn read_to(&self, url: &str, position: i64, at_end: bool) {
+        let mut peers = self.0.lock();
+        let state = peers.entry(url.to_owned()).or_default();
+        *state = PeerState { position, at_end, last_success: Some(Instant::now()), error: None };
+    }
+
+    /// The node could not be read from.
+    pub(crate) fn failed(&self, url: &str, error: String) {
+        self.0.lock().entry(url.to_owned()).or_default().error = Some(error);
+    }
+
+    /// All of them.
+    pub fn peers(&self) -> BTreeMap<String, PeerState> {
+        self.0.lock().clone()
     }
 }
 
@@ -98,4 +143,10 @@ pub struct Metrics {
     pub ws_dropped: Counter,
     /// HTTP requests answered.
     pub http_requests: Counter,
+    /// Of those, requests that were refused because their client asked too often.
+    pub http_limited: Counter,
+    /// Event streams open now.
+    pub event_streams: Gauge,
+    /// Where catching up with each other node stands.
+    pub catching_up: CatchingUp,
 }

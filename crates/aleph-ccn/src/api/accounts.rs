@@ -13,10 +13,22 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::errors::{ApiError, json_answer, json_value};
 use super::json::Object;
+use super::openapi::params::{OrderParams, PageParams};
+use super::openapi::shapes::{AccountFiles, AddressChannels, AddressStats, BalanceAnswer, PostTypes};
 use super::pages::{self, Cursor, Paging, Piece};
 use super::params::Params;
 
-/// `GET /api/v0/addresses/{address}/balance`
+/// Tokens and credits of an address.
+#[utoipa::path(
+    get,
+    path = "/api/v0/addresses/{address}/balance",
+    tag = "accounts",
+    operation_id = "accounts_balance",
+    params(("address" = String, Path, description = "The address"), ("chain" = Option<String>, Query, description = "Only tokens of this chain"), ("include_credit_details" = Option<bool>, Query, description = "Credits by their end")),
+    responses(
+        (status = 200, description = "The answer", body = BalanceAnswer),
+    ),
+)]
 pub(super) async fn balance(
     State(api): State<Arc<Api>>,
     Path(address): Path<String>,
@@ -57,7 +69,17 @@ fn summed(balances: &[Balance], chain: Option<Chain>) -> (f64, Map<String, Value
     (total, details.into_iter().map(|(chain, amount)| (chain.to_owned(), json!(amount))).collect())
 }
 
-/// `GET /api/v0/addresses/{address}/files`
+/// The files that an owner stores.
+#[utoipa::path(
+    get,
+    path = "/api/v0/addresses/{address}/files",
+    tag = "accounts",
+    operation_id = "accounts_files",
+    params(("address" = String, Path, description = "The owner"), ("file_hash" = Option<String>, Query, description = "Only this file"), ("sort_order" = Option<i8>, Query, description = "-1: newest first; 1: oldest first", minimum = -1, maximum = 1), PageParams),
+    responses(
+        (status = 200, description = "The answer", body = AccountFiles),
+    ),
+)]
 pub(super) async fn files(
     State(api): State<Arc<Api>>,
     Path(address): Path<String>,
@@ -128,7 +150,17 @@ fn with_fraction(time: Timestamp) -> String {
     if text.contains('.') { text } else { text.replace('Z', ".000000Z") }
 }
 
-/// `GET /api/v0/addresses/{address}/post_types`
+/// The types of posts that an address sent.
+#[utoipa::path(
+    get,
+    path = "/api/v0/addresses/{address}/post_types",
+    tag = "accounts",
+    operation_id = "accounts_post_types",
+    params(("address" = String, Path, description = "The sender")),
+    responses(
+        (status = 200, description = "The answer", body = PostTypes),
+    ),
+)]
 pub(super) async fn post_types(
     State(api): State<Arc<Api>>,
     Path(address): Path<String>,
@@ -137,7 +169,17 @@ pub(super) async fn post_types(
     Ok(json_value(&json!({ "address": address, "post_types": post_types })))
 }
 
-/// `GET /api/v0/addresses/{address}/channels`
+/// The channels that an address sent to.
+#[utoipa::path(
+    get,
+    path = "/api/v0/addresses/{address}/channels",
+    tag = "accounts",
+    operation_id = "accounts_channels",
+    params(("address" = String, Path, description = "The sender")),
+    responses(
+        (status = 200, description = "The answer", body = AddressChannels),
+    ),
+)]
 pub(super) async fn channels(
     State(api): State<Arc<Api>>,
     Path(address): Path<String>,
@@ -165,7 +207,17 @@ fn push_counts(out: &mut Vec<u8>, counts: &AddressCounts) {
     object.end();
 }
 
-/// `GET /api/v0/addresses/stats.json`
+/// Numbers of messages by sender.
+#[utoipa::path(
+    get,
+    path = "/api/v0/addresses/stats.json",
+    tag = "accounts",
+    operation_id = "accounts_stats_v0",
+    params(("addresses[]" = Option<Vec<String>>, Query, description = "Senders, the parameter repeated; without it all")),
+    responses(
+        (status = 200, description = "The answer", body = AddressStats),
+    ),
+)]
 pub(super) async fn stats_v0(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -211,7 +263,17 @@ impl std::str::FromStr for StatsSort {
     }
 }
 
-/// `GET /api/v1/addresses/stats.json`
+/// Numbers of messages by sender, in pages.
+#[utoipa::path(
+    get,
+    path = "/api/v1/addresses/stats.json",
+    tag = "accounts",
+    operation_id = "accounts_stats_v1",
+    params(("addressContains" = Option<String>, Query, description = "A part of the address, in any case", max_length = 66), ("sortBy" = Option<String>, Query, description = "post, aggregate, store, forget, program, instance or total"), OrderParams, PageParams),
+    responses(
+        (status = 200, description = "The answer", body = AddressStats),
+    ),
+)]
 pub(super) async fn stats_v1(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

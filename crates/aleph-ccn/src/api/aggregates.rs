@@ -14,6 +14,8 @@ use serde_json::json;
 use super::Api;
 use super::errors::{ApiError, json_answer};
 use super::json::Object;
+use super::openapi::params::{AggregateListParams, AggregateParams};
+use super::openapi::shapes::{AggregatesOfOwner, AggregatesPage};
 use super::pages::{self, Cursor, Paging, Piece};
 use super::params::Params;
 
@@ -25,7 +27,17 @@ pub(super) fn name_of_path(file: &str) -> Result<&str, ApiError> {
     file.strip_suffix(".json").filter(|name| !name.is_empty()).ok_or_else(ApiError::not_found)
 }
 
-/// `GET /api/v0/aggregates/{address}.json`
+/// The keys of an owner with their values.
+#[utoipa::path(
+    get,
+    path = "/api/v0/aggregates/{address}.json",
+    tag = "aggregates",
+    operation_id = "aggregates_of_address",
+    params(("address" = String, Path, description = "The owner"), AggregateParams),
+    responses(
+        (status = 200, description = "With `value_only` and one key: the value itself", body = AggregatesOfOwner),
+    ),
+)]
 pub(super) async fn of_address(
     State(api): State<Arc<Api>>,
     Path(file): Path<String>,
@@ -104,7 +116,17 @@ fn place(aggregate: &StoredAggregate, sort: AggregateSort) -> AggregateKey {
     AggregateKey { time, key: aggregate.key.clone(), owner: aggregate.owner.as_str().to_owned() }
 }
 
-/// `GET /api/v0/aggregates`
+/// Aggregates of all owners.
+#[utoipa::path(
+    get,
+    path = "/api/v0/aggregates",
+    tag = "aggregates",
+    operation_id = "aggregates_list",
+    params(AggregateListParams),
+    responses(
+        (status = 200, description = "The answer", body = AggregatesPage),
+    ),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::aggregates::name_of_path;
 use super::errors::{ApiError, json_value};
+use super::openapi::params::{AuthorizationParams, NumberedPageParams};
+use super::openapi::shapes::AuthorizationsPage;
 use super::params::Params;
 
 /// Rules by the address on the other side.
@@ -107,7 +109,17 @@ fn rules_of(document: &str) -> Vec<(String, Map<String, Value>)> {
     entries.into_iter().filter_map(entry).collect()
 }
 
-/// `GET /api/v0/authorizations/granted/{address}.json`
+/// Whom an owner lets act, and for what.
+#[utoipa::path(
+    get,
+    path = "/api/v0/authorizations/granted/{address}.json",
+    tag = "aggregates",
+    operation_id = "authorizations_granted",
+    params(("address" = String, Path, description = "The owner"), ("grantee" = Option<String>, Query, description = "Only what this address may do"), AuthorizationParams, NumberedPageParams),
+    responses(
+        (status = 200, description = "The answer", body = AuthorizationsPage),
+    ),
+)]
 pub(super) async fn granted(
     State(api): State<Arc<Api>>,
     Path(file): Path<String>,
@@ -123,7 +135,17 @@ pub(super) async fn granted(
     Ok(filter.answer(owner, rules))
 }
 
-/// `GET /api/v0/authorizations/received/{address}.json`
+/// For whom an address may act, and what it may do.
+#[utoipa::path(
+    get,
+    path = "/api/v0/authorizations/received/{address}.json",
+    tag = "aggregates",
+    operation_id = "authorizations_received",
+    params(("address" = String, Path, description = "Who acts"), ("granter" = Option<String>, Query, description = "Only for this owner"), AuthorizationParams, NumberedPageParams),
+    responses(
+        (status = 200, description = "The answer", body = AuthorizationsPage),
+    ),
+)]
 pub(super) async fn received(
     State(api): State<Arc<Api>>,
     Path(file): Path<String>,

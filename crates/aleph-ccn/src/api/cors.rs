@@ -1,10 +1,8 @@
-//! Cross-origin requests: any origin, GET and POST, all headers (`spec: ccn-api.md §1.1`).
+//! Cross-origin requests: any origin, every method that a route has, all headers (`spec: ccn-api.md §1.1`).
 
 use axum::body::Body;
-use axum::handler::Handler;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
 
 use super::errors::ApiError;
 
@@ -18,28 +16,9 @@ const SAFELISTED: [HeaderName; 6] = [
     header::PRAGMA,
 ];
 
-/// A route for GET and HEAD that answers preflights.
-pub(super) fn on_get<H, T, S>(handler: H) -> MethodRouter<S>
-where
-    H: Handler<T, S>,
-    T: 'static,
-    S: Clone + Send + Sync + 'static,
-{
-    get(handler).options(|headers: HeaderMap| std::future::ready(preflight(&headers, "GET")))
-}
-
-/// A route for POST that answers preflights.
-pub(super) fn on_post<H, T, S>(handler: H) -> MethodRouter<S>
-where
-    H: Handler<T, S>,
-    T: 'static,
-    S: Clone + Send + Sync + 'static,
-{
-    post(handler).options(|headers: HeaderMap| std::future::ready(preflight(&headers, "POST")))
-}
-
-fn preflight(headers: &HeaderMap, method: &'static str) -> Response {
-    match allowed(headers, method) {
+/// The answer to a script's question whether it may use one of `methods` here.
+pub(super) fn preflight(headers: &HeaderMap, methods: &[Method]) -> Response {
+    match allowed(headers, methods) {
         Ok(mut response) => {
             if let Some(origin) = headers.get(header::ORIGIN) {
                 response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -53,18 +32,18 @@ fn preflight(headers: &HeaderMap, method: &'static str) -> Response {
     }
 }
 
-fn allowed(headers: &HeaderMap, method: &'static str) -> Result<Response, String> {
+fn allowed(headers: &HeaderMap, methods: &[Method]) -> Result<Response, String> {
     if !headers.contains_key(header::ORIGIN) {
         return Err("origin header is not specified in the request".to_owned());
     }
     let asked = headers
         .get(header::ACCESS_CONTROL_REQUEST_METHOD)
         .ok_or("'Access-Control-Request-Method' header is not specified")?;
-    if asked.as_bytes() != method.as_bytes() {
+    if !methods.iter().any(|method| method.as_str().as_bytes() == asked.as_bytes()) {
         return Err(format!("request method '{}' is not allowed here", asked.to_str().unwrap_or("?")));
     }
     let mut response = Response::new(Body::empty());
-    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, asked.clone());
     if let Some(names) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         let names = names.to_str().map_err(|_| "unreadable 'Access-Control-Request-Headers'")?;
         let names: Vec<String> = names
@@ -94,4 +73,13 @@ pub(super) fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
         }
     }
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+}
+
+/// What is kept on the way is kept for one origin: the answer names it.
+pub(super) fn vary_by_origin(headers: &mut HeaderMap) {
+    let kept =
+        headers.get(header::CACHE_CONTROL).is_some_and(|value| value.as_bytes().starts_with(b"public"));
+    if kept {
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
 }

@@ -29,12 +29,21 @@ pub(super) struct Totals {
 impl Totals {
     /// How many messages there are: what came is counted at once, what went within [`TOTAL_AGE`].
     pub(super) async fn messages(&self, store: &Store) -> Result<u64, StoreError> {
+        Ok(self.message_total(store).await?.rows)
+    }
+
+    /// The last place in the order of processing that was given.
+    pub(super) async fn last(&self, store: &Store) -> Result<i64, StoreError> {
+        Ok(self.message_total(store).await?.last)
+    }
+
+    async fn message_total(&self, store: &Store) -> Result<MessageTotal, StoreError> {
         let mut known = self.messages.lock().await;
         let base = known.filter(|(at, _)| at.elapsed() < TOTAL_AGE);
         let total = store.total_messages(base.map(|(_, total)| total)).await?;
         let at = base.map_or_else(Instant::now, |(at, _)| at);
         *known = Some((at, total));
-        Ok(total.rows)
+        Ok(total)
     }
 
     /// The number of rows that `filter` selects from `list`: exact when it is cheap, else at most

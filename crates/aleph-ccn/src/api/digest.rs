@@ -11,13 +11,23 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::errors::{ApiError, json_value};
+use super::openapi::shapes::Digest;
 use super::params::Params;
 
 /// How old a recomputed digest may be: computing it reads every row.
 pub(super) const RECOMPUTED_AGE: Duration = Duration::from_secs(60);
 
-/// The kept digest; with `recompute=true` also the one that the tables give, at one instant of the last
-/// minute.
+/// One hash over the state that all nodes should share.
+#[utoipa::path(
+    get,
+    path = "/api/v1/node/digest",
+    tag = "node",
+    operation_id = "digest_get",
+    params(("recompute" = Option<bool>, Query, description = "Compute it from the tables as well; at most once a minute")),
+    responses(
+        (status = 200, description = "The answer", body = Digest),
+    ),
+)]
 pub(super) async fn get(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

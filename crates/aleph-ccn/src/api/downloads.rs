@@ -17,8 +17,10 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
 use super::Api;
+use super::conditional;
 use super::errors::{ApiError, json_answer};
 use super::json::Object;
+use super::openapi::shapes::{Base64File, FileMetadata, FileVersionAnswer};
 use super::params::file_hash;
 
 /// Bytes that are read from disk at a time.
@@ -35,7 +37,19 @@ async fn open(api: &Api, hash: &ItemHash) -> Result<Option<(tokio::fs::File, u64
     Ok(api.node.blobs.open_file(hash).await?)
 }
 
-/// `GET /api/v0/storage/raw/{file_hash}`, with ranges.
+/// A file, or one range of it.
+#[utoipa::path(
+    get,
+    path = "/api/v0/storage/raw/{file_hash}",
+    tag = "storage",
+    operation_id = "downloads_raw",
+    params(("file_hash" = String, Path, description = "Hash of the file"), ("Range" = Option<String>, Header, description = "One range of bytes")),
+    responses(
+        (status = 200, description = "The answer", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, description = "The range", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 416, description = "The file has no such range"),
+    ),
+)]
 pub(super) async fn raw(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
@@ -49,10 +63,11 @@ pub(super) async fn raw(
     let mut response = Response::new(Body::empty());
     let shown = response.headers_mut();
     shown.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    shown.insert(header::CACHE_CONTROL, conditional::A_DAY);
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         shown.insert(header::ETAG, tag);
     }
-    if names_tag(headers.get(header::IF_NONE_MATCH), &tag) {
+    if conditional::names(headers.get(header::IF_NONE_MATCH), &tag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
@@ -86,12 +101,6 @@ fn set_range(headers: &mut HeaderMap, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(header::CONTENT_RANGE, value);
     }
-}
-
-fn names_tag(value: Option<&HeaderValue>, tag: &str) -> bool {
-    value.and_then(|value| value.to_str().ok()).is_some_and(|text| {
-        text.split(',').map(|one| one.trim().trim_start_matches("W/")).any(|one| one == "*" || one == tag)
-    })
 }
 
 /// What a `Range` header asks for.
@@ -128,7 +137,18 @@ impl Asked {
     }
 }
 
-/// `GET /api/v0/storage/{file_hash}`: the file in base64, for other nodes.
+/// A file in base64, for other nodes.
+#[utoipa::path(
+    get,
+    path = "/api/v0/storage/{file_hash}",
+    tag = "storage",
+    operation_id = "downloads_base64",
+    params(("file_hash" = String, Path, description = "Hash of the file")),
+    responses(
+        (status = 200, description = "The answer", body = Base64File),
+        (status = 413, description = "The file is too large for this route"),
+    ),
+)]
 pub(super) async fn base64(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
@@ -182,7 +202,17 @@ fn push_lines(out: &mut Vec<u8>, block: &[u8]) {
     }
 }
 
-/// `GET /api/v0/storage/metadata/{file_hash}`
+/// Size and kind of a file.
+#[utoipa::path(
+    get,
+    path = "/api/v0/storage/metadata/{file_hash}",
+    tag = "storage",
+    operation_id = "downloads_metadata",
+    params(("file_hash" = String, Path, description = "Hash of the file")),
+    responses(
+        (status = 200, description = "The answer", body = FileMetadata),
+    ),
+)]
 pub(super) async fn metadata(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
@@ -218,7 +248,17 @@ fn version_answer(version: &FileVersion) -> Response {
     json_answer(StatusCode::OK, body)
 }
 
-/// `GET /api/v0/storage/by-message-hash/{hash}`
+/// The file that a STORE message names.
+#[utoipa::path(
+    get,
+    path = "/api/v0/storage/by-message-hash/{message_hash}",
+    tag = "storage",
+    operation_id = "downloads_by_message",
+    params(("message_hash" = String, Path, description = "Item hash of the STORE")),
+    responses(
+        (status = 200, description = "The answer", body = FileVersionAnswer),
+    ),
+)]
 pub(super) async fn by_message(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
@@ -231,7 +271,17 @@ pub(super) async fn by_message(
     }
 }
 
-/// `GET /api/v0/storage/by-ref/{ref}`
+/// The latest version of a file, by its first STORE message.
+#[utoipa::path(
+    get,
+    path = "/api/v0/storage/by-ref/{ref}",
+    tag = "storage",
+    operation_id = "downloads_by_ref",
+    params(("ref" = String, Path, description = "Item hash of the first STORE")),
+    responses(
+        (status = 200, description = "The answer", body = FileVersionAnswer),
+    ),
+)]
 pub(super) async fn by_ref(
     State(api): State<Arc<Api>>,
     Path(reference): Path<String>,
@@ -242,7 +292,17 @@ pub(super) async fn by_ref(
     of_tag(&api, reference).await
 }
 
-/// `GET /api/v0/storage/by-ref/{address}/{ref}`; the reference may hold slashes.
+/// The latest version of a file, by the owner's own name for it.
+#[utoipa::path(
+    get,
+    path = "/api/v0/storage/by-ref/{address}/{ref}",
+    tag = "storage",
+    operation_id = "downloads_by_owner_ref",
+    params(("address" = String, Path, description = "The owner"), ("ref" = String, Path, description = "The name; may hold slashes")),
+    responses(
+        (status = 200, description = "The answer", body = FileVersionAnswer),
+    ),
+)]
 pub(super) async fn by_owner_ref(
     State(api): State<Arc<Api>>,
     Path((address, reference)): Path<(String, String)>,
@@ -257,7 +317,17 @@ async fn of_tag(api: &Api, tag: String) -> Result<Response, ApiError> {
     }
 }
 
-/// `GET /api/v0/storage/count/{hash}`
+/// How many pins a file has.
+#[utoipa::path(
+    get,
+    path = "/api/v0/storage/count/{hash}",
+    tag = "storage",
+    operation_id = "downloads_count",
+    params(("hash" = String, Path, description = "Hash of the file")),
+    responses(
+        (status = 200, description = "The answer", body = u64),
+    ),
+)]
 pub(super) async fn count(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,

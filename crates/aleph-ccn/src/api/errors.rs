@@ -21,12 +21,13 @@ pub(super) struct ApiError {
     status: StatusCode,
     body: Cow<'static, str>,
     json: bool,
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
     /// A refusal with a text of its own.
     pub(super) fn text(status: StatusCode, body: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, body: body.into(), json: false }
+        Self { status, body: body.into(), json: false, retry_after: None }
     }
 
     /// A refusal whose text is `<code>: <reason>`.
@@ -45,6 +46,7 @@ impl ApiError {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             body: Value::Array(problems).to_string().into(),
             json,
+            retry_after: None,
         }
     }
 
@@ -72,7 +74,7 @@ impl ApiError {
     /// A passing failure of this node.
     pub(super) fn unavailable(error: &dyn std::error::Error) -> Self {
         tracing::warn!(%error, "request can't be served now");
-        Self::text(StatusCode::SERVICE_UNAVAILABLE, format!("503: {error}"))
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, format!("503: {error}")).retry_after(SOON)
     }
 
     /// A failure that only the log explains.
@@ -81,12 +83,26 @@ impl ApiError {
         Self::text(StatusCode::INTERNAL_SERVER_ERROR, TROUBLE)
     }
 
+    /// Whether the body was too long.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.status == StatusCode::PAYLOAD_TOO_LARGE
+    }
+
+    /// The same refusal with the seconds after which it is worth trying again.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     /// The same refusal with another content type: the body is JSON.
     pub(super) fn in_json(mut self) -> Self {
         self.json = true;
         self
     }
 }
+
+/// Seconds after which a passing failure may be over.
+const SOON: u64 = 5;
 
 /// What clients read when a handler failed.
 pub(super) const TROUBLE: &str = "500 Internal Server Error\n\nServer got itself in trouble";
@@ -106,8 +122,8 @@ impl IntoResponse for ApiError {
         *response.status_mut() = self.status;
         let content_type = if self.json { JSON } else { TEXT };
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

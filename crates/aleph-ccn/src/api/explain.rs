@@ -14,7 +14,17 @@ use super::Api;
 use super::errors::{ApiError, json_value};
 use super::message::item_hash;
 
-/// Answers with everything this node knows about why a message is in its state.
+/// A message's life on this node, as JSON and in words.
+#[utoipa::path(
+    get,
+    path = "/api/v1/messages/{item_hash}/explain",
+    tag = "messages",
+    operation_id = "explain_get",
+    params(("item_hash" = String, Path, description = "Item hash of the message")),
+    responses(
+        (status = 200, description = "The answer", body = serde_json::Value),
+    ),
+)]
 pub(super) async fn get(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
     let hash = item_hash(&hash)?;
     let Some(story) = api.node.store.message_story(hash.clone()).await? else {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use aleph_store::queries::{MessageFate, StoredMessage};
 use aleph_types::{ItemHash, MessageStatus, MessageType, Timestamp};
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::Api;
 use super::errors::{ApiError, json_answer};
 use super::json::{Object, fields, push_list};
 use super::message_json::{ContentFormat, push_message, push_pending, push_skeleton_fields};
+use super::openapi::shapes::{MessageFateAnswer, MessageStatusAnswer};
 
 /// The item hash in a path, by the strict rule.
 pub(super) fn item_hash(text: &str) -> Result<ItemHash, ApiError> {
@@ -32,7 +33,18 @@ fn gone(hash: &ItemHash) -> ApiError {
     ApiError::text(StatusCode::GONE, format!("This message has been removed: {hash}"))
 }
 
-/// `GET /api/v0/messages/{item_hash}`
+/// A message and what became of it.
+#[utoipa::path(
+    get,
+    path = "/api/v0/messages/{item_hash}",
+    tag = "messages",
+    operation_id = "message_get",
+    params(("item_hash" = String, Path, description = "Item hash of the message")),
+    responses(
+        (status = 200, description = "The answer", body = MessageFateAnswer),
+        (status = 410, description = "The message was removed and nothing of it is kept"),
+    ),
+)]
 pub(super) async fn get(State(api): State<Arc<Api>>, Path(hash): Path<String>) -> Result<Response, ApiError> {
     let hash = item_hash(&hash)?;
     let fate = fate(&api, &hash).await?;
@@ -83,7 +95,18 @@ fn push_status(object: &mut Object<'_>, status: MessageStatus, hash: &ItemHash, 
         .iso_z("reception_time", reception_time);
 }
 
-/// `GET /api/v0/messages/{item_hash}/content`
+/// What a message holds: of a POST its own content, of others all of it.
+#[utoipa::path(
+    get,
+    path = "/api/v0/messages/{item_hash}/content",
+    tag = "messages",
+    operation_id = "message_content",
+    params(("item_hash" = String, Path, description = "Item hash of the message")),
+    responses(
+        (status = 200, description = "The answer", body = serde_json::Value),
+        (status = 410, description = "The message was removed and nothing of it is kept"),
+    ),
+)]
 pub(super) async fn content(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
@@ -98,7 +121,12 @@ pub(super) async fn content(
                 }
                 _ => document.to_owned(),
             };
-            Ok(json_answer(StatusCode::OK, shown))
+            let mut answer = json_answer(StatusCode::OK, shown);
+            // What a hash names never changes.
+            if let Ok(tag) = HeaderValue::from_str(&format!("\"{hash}\"")) {
+                answer.headers_mut().insert(header::ETAG, tag);
+            }
+            Ok(answer)
         }
         MessageFate::Removed { skeleton: None, .. } => Err(gone(&hash)),
         other => Err(ApiError::unprocessable(format!(
@@ -108,7 +136,17 @@ pub(super) async fn content(
     }
 }
 
-/// `GET /api/v0/messages/{item_hash}/status`
+/// What became of a message.
+#[utoipa::path(
+    get,
+    path = "/api/v0/messages/{item_hash}/status",
+    tag = "messages",
+    operation_id = "message_status",
+    params(("item_hash" = String, Path, description = "Item hash of the message")),
+    responses(
+        (status = 200, description = "The answer", body = MessageStatusAnswer),
+    ),
+)]
 pub(super) async fn status(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,

@@ -15,10 +15,22 @@ use super::errors::ApiError;
 use super::json::Object;
 use super::message_filter::MessageRequest;
 use super::message_json::{push_hash, push_skeleton, push_stored};
+use super::openapi::params::{HashesParams, MessageFilterParams, OrderParams, PageParams};
+use super::openapi::shapes::{HashesPage, MessagesPage};
 use super::pages::{self, Cursor, Paging, Piece};
 use super::params::Params;
 
-/// `GET /api/v0/messages.json`
+/// Messages, filtered and in pages.
+#[utoipa::path(
+    get,
+    path = "/api/v0/messages.json",
+    tag = "messages",
+    operation_id = "messages_list",
+    params(MessageFilterParams, PageParams),
+    responses(
+        (status = 200, description = "The answer", body = MessagesPage),
+    ),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -26,7 +38,17 @@ pub(super) async fn list(
     answer(&api, query.as_deref(), None).await
 }
 
-/// `GET /api/v0/messages/page/{page}.json`
+/// Messages with the page number in the path; old.
+#[utoipa::path(
+    get,
+    path = "/api/v0/messages/page/{page}.json",
+    tag = "messages",
+    operation_id = "messages_list_page",
+    params(("page" = i64, Path, description = "Which page, from 1"), MessageFilterParams, PageParams),
+    responses(
+        (status = 200, description = "The answer", body = MessagesPage),
+    ),
+)]
 pub(super) async fn list_page(
     State(api): State<Arc<Api>>,
     Path(file): Path<String>,
@@ -126,7 +148,17 @@ async fn gone(
     pages::numbered("messages", &paging, paging.offset(), fetch, count).await
 }
 
-/// `GET /api/v0/messages/hashes`
+/// Item hashes of processed messages in the order of their reception.
+#[utoipa::path(
+    get,
+    path = "/api/v0/messages/hashes",
+    tag = "messages",
+    operation_id = "messages_hashes",
+    params(HashesParams, OrderParams),
+    responses(
+        (status = 200, description = "The answer", body = HashesPage),
+    ),
+)]
 pub(super) async fn hashes(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

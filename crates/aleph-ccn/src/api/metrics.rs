@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::Api;
+use super::conditional::momentary;
 use super::errors::{ApiError, TEXT, json_value};
 
 /// The most sockets at once since start.
@@ -97,6 +98,8 @@ async fn fields(api: &Api) -> Result<Map<String, Value>, ApiError> {
         ("aleph_gossip_published_total", Value::from(metrics.gossip_published.get())),
         ("aleph_gossip_dropped_total", Value::from(metrics.gossip_dropped.get())),
         ("aleph_http_requests_total", Value::from(metrics.http_requests.get())),
+        ("aleph_http_limited_total", Value::from(metrics.http_limited.get())),
+        ("aleph_event_streams", Value::from(metrics.event_streams.get())),
         ("aleph_caught_up_total", Value::from(metrics.caught_up.get())),
         ("aleph_ws_dropped_total", Value::from(metrics.ws_dropped.get())),
         ("aleph_database_bytes", Value::from(api.node.store.disk_size())),
@@ -114,12 +117,30 @@ pub(super) fn resident_memory() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// `GET /metrics.json`
+/// The node's numbers.
+#[utoipa::path(
+    get,
+    path = "/metrics.json",
+    tag = "node",
+    operation_id = "metrics_json",
+    responses(
+        (status = 200, description = "The answer", body = BTreeMap<String, serde_json::Value>),
+    ),
+)]
 pub(super) async fn json(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    Ok(json_value(&fields(&api).await?))
+    Ok(momentary(json_value(&fields(&api).await?)))
 }
 
-/// `GET /metrics`
+/// The node's numbers as Prometheus reads them.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "node",
+    operation_id = "metrics_text",
+    responses(
+        (status = 200, description = "The answer", body = String, content_type = "text/plain"),
+    ),
+)]
 pub(super) async fn text(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let mut lines = Vec::new();
     for (name, value) in fields(&api).await? {
@@ -133,7 +154,7 @@ pub(super) async fn text(State(api): State<Arc<Api>>) -> Result<Response, ApiErr
             value => lines.push(format!("{name} {value}")),
         }
     }
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], lines.join("\n")).into_response())
+    Ok(momentary((StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], lines.join("\n")).into_response()))
 }
 
 /// The frame of the status socket: what changes by itself all the time is left out, so that a frame means

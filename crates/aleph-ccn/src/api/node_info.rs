@@ -11,18 +11,67 @@ use axum::response::{Html, Response};
 use serde_json::{Value, json};
 
 use super::Api;
+use super::conditional::momentary;
 use super::errors::{ApiError, json_answer, json_value};
 use super::json::{Object, fields, push_list};
 use super::metrics::{VERSION, resident_memory};
+use super::openapi::shapes::{Channels, Health, ProgramOnMessage, PublicInfo, Version};
 use super::params::Params;
 
+/// Bytes of free disk that are little.
+const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
+
+/// What is wrong, and what to do.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) what: String,
+    pub(super) next: &'static str,
+}
+
+impl Problems {
+    pub(super) fn add(&mut self, what: impl Into<String>, next: &'static str) {
+        self.0.push(Problem { what: what.into(), next });
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        self.0.iter().map(|problem| json!({ "what": problem.what, "next": problem.next })).collect()
+    }
+}
+
+/// Bytes that the disk of a folder has left for this process.
+fn free_space(folder: &std::path::Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Messages that may wait before it is worth telling.
-const MANY_PENDING: u64 = 1_000;
+pub(super) const MANY_PENDING: u64 = 1_000;
 
 /// A node that just started needs a moment to meet others.
-const MEETING: Duration = Duration::from_secs(30);
+pub(super) const MEETING: Duration = Duration::from_secs(30);
 
-/// `GET /version`
+/// The node's version.
+#[utoipa::path(
+    get,
+    path = "/api/v0/version",
+    tag = "node",
+    operation_id = "node_info_version",
+    responses(
+        (status = 200, description = "The answer", body = Version),
+    ),
+)]
 pub(super) async fn version() -> Response {
     json_answer(StatusCode::OK, format!(r#"{{"version":"{VERSION}"}}"#))
 }
@@ -39,19 +88,47 @@ fn multiaddresses(api: &Api) -> Vec<String> {
     }
 }
 
-/// `GET /api/v0/info/public.json`
+/// Where other nodes reach this one; operators register the first address.
+#[utoipa::path(
+    get,
+    path = "/api/v0/info/public.json",
+    tag = "node",
+    operation_id = "node_info_public",
+    responses(
+        (status = 200, description = "The answer", body = PublicInfo),
+    ),
+)]
 pub(super) async fn public(State(api): State<Arc<Api>>) -> Response {
     json_value(&json!({ "node_multi_addresses": multiaddresses(&api) }))
 }
 
-/// `GET /api/v0/channels/list.json`
+/// All channels; up to a minute old.
+#[utoipa::path(
+    get,
+    path = "/api/v0/channels/list.json",
+    tag = "messages",
+    operation_id = "node_info_channels",
+    responses(
+        (status = 200, description = "The answer", body = Channels),
+    ),
+)]
 pub(super) async fn channels(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let make = async { Ok::<_, ApiError>(Arc::new(api.node.store.channels().await?)) };
     let channels = api.channels.get(make).await?;
     Ok(json_value(&json!({ "channels": *channels })))
 }
 
-/// `GET /api/v0/programs/on/message`
+/// The programs that listen to messages.
+#[utoipa::path(
+    get,
+    path = "/api/v0/programs/on/message",
+    tag = "messages",
+    operation_id = "node_info_programs_on_message",
+    params(("sort_order" = Option<i8>, Query, description = "-1: newest first; 1: oldest first", minimum = -1, maximum = 1)),
+    responses(
+        (status = 200, description = "The answer", body = Vec<ProgramOnMessage>),
+    ),
+)]
 pub(super) async fn programs_on_message(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -91,7 +168,17 @@ pub(super) async fn programs_on_message(
     Ok(json_answer(StatusCode::OK, body))
 }
 
-/// `GET /api/v1/programs/{hash}/placement`: where a program runs and why.
+/// Where a program runs and why.
+#[utoipa::path(
+    get,
+    path = "/api/v1/programs/{item_hash}/placement",
+    tag = "node",
+    operation_id = "node_info_placement",
+    params(("item_hash" = String, Path, description = "Item hash of the PROGRAM"), ("local" = Option<bool>, Query, description = "Ask no other node")),
+    responses(
+        (status = 200, description = "The answer", body = serde_json::Value),
+    ),
+)]
 pub(super) async fn placement(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
@@ -122,41 +209,70 @@ async fn no_program(api: &Api, hash: &ItemHash) -> Result<ApiError, ApiError> {
     Ok(ApiError::text(StatusCode::NOT_FOUND, text))
 }
 
-/// `GET /api/v1/node/health`: what is wrong, and what to do, in words.
+/// What is wrong with the node and what to do, in words.
+#[utoipa::path(
+    get,
+    path = "/api/v1/node/health",
+    tag = "node",
+    operation_id = "node_info_health",
+    responses(
+        (status = 200, description = "The answer", body = Health),
+    ),
+)]
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
     let node = &api.node;
-    let mut problems = Vec::new();
-    let mut problem = |what: String, next: &str| problems.push(json!({ "what": what, "next": next }));
+    let mut problems = Problems::default();
     let counts = super::metrics::counts(&api).await;
     match &counts {
-        Ok(counts) if counts.pending > MANY_PENDING => problem(
+        Ok(counts) if counts.pending > MANY_PENDING => problems.add(
             format!("{} messages wait for content, files or other messages", counts.pending),
             "check that other nodes are reachable; messages that nobody has are rejected in time",
         ),
         Ok(_) => {}
-        Err(error) => problem(format!("the database can't be read: {error}"), "see the node's log"),
+        Err(error) => problems.add(format!("the database can't be read: {error}"), "see the node's log"),
     }
-    if node.metrics.failed_batches.get() > 0 {
-        problem(
-            format!("{} writes failed since the node started", node.metrics.failed_batches.get()),
-            "check the disk of the data folder for space and errors; nothing that was acknowledged is lost",
+    if let Some(free) = free_space(&node.config.storage.data_dir)
+        && free < LITTLE_SPACE
+    {
+        problems.add(
+            format!("the disk of the data folder has {} MiB left", free / (1024 * 1024)),
+            "make room on it, or move 'storage.data_dir': a full disk stops all writing",
+        );
+    }
+    if api.limits.is_blind() {
+        problems.add(
+            "a proxy on this machine asks for others, and its clients are not told apart: nobody is limited",
+            "name the proxy in 'api.trusted_proxies' if it writes X-Forwarded-For",
+        );
+    }
+    let states = node.metrics.catching_up.peers();
+    if !states.is_empty() && states.values().all(|state| state.error.is_some()) {
+        problems.add(
+            "no other node could be read from in the last round",
+            "see /api/v1/node/sync for each of them and why",
+        );
+    }
+    if let Some(trouble) = node.pipeline.trouble() {
+        problems.add(
+            format!("this node can't store messages now: {trouble}"),
+            "messages are refused until it can; nothing that was acknowledged is lost, and reading goes on",
         );
     }
     match &node.network {
-        None => problem(
-            "the peer-to-peer network is off: messages don't leave this node".to_owned(),
+        None => problems.add(
+            "the peer-to-peer network is off: messages don't leave this node",
             "set 'p2p.enabled = true' unless that is meant",
         ),
-        Some(network) if network.peers().is_empty() && node.started.elapsed() > MEETING => problem(
-            "no other node is connected".to_owned(),
+        Some(network) if network.peers().is_empty() && node.started.elapsed() > MEETING => problems.add(
+            "no other node is connected",
             "check 'p2p.peers' and that their ports can be reached; open this node's own p2p port",
         ),
         Some(_) => {}
     }
     let counts = counts.unwrap_or_default();
-    json_value(&json!({
+    momentary(json_value(&json!({
         "status": if problems.is_empty() { "ok" } else { "attention" },
-        "problems": problems,
+        "problems": problems.to_json(),
         "version": VERSION,
         "uptime_seconds": node.started.elapsed().as_secs(),
         "messages": counts.messages,
@@ -164,10 +280,19 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
         "peers": node.network.as_ref().map(|network| network.peers().len()),
         "database_bytes": node.store.disk_size(),
         "resident_memory_bytes": resident_memory(),
-    }))
+    })))
 }
 
-/// `GET /`: the node in a browser.
+/// The node in a browser.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "node",
+    operation_id = "node_info_page",
+    responses(
+        (status = 200, description = "The answer", body = String, content_type = "text/html"),
+    ),
+)]
 pub(super) async fn page(State(api): State<Arc<Api>>) -> Html<String> {
     let counts = super::metrics::counts(&api).await.unwrap_or_default();
     let peers = api.node.network.as_ref().map_or(0, |network| network.peers().len());

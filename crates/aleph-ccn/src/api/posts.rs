@@ -10,6 +10,8 @@ use super::Api;
 use super::errors::ApiError;
 use super::json::{Object, fields, text_field};
 use super::message_filter::by_confirmation;
+use super::openapi::params::{PageParams, PostParams};
+use super::openapi::shapes::{PostsPage, PostsPageV0};
 use super::pages::{self, Cursor, Paging, Piece};
 use super::params::Params;
 
@@ -29,7 +31,17 @@ impl Shape {
     }
 }
 
-/// `GET /api/v0/posts.json`
+/// Posts in the older shape.
+#[utoipa::path(
+    get,
+    path = "/api/v0/posts.json",
+    tag = "posts",
+    operation_id = "posts_list_v0",
+    params(PostParams, PageParams),
+    responses(
+        (status = 200, description = "The answer", body = PostsPageV0),
+    ),
+)]
 pub(super) async fn list_v0(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -37,7 +49,17 @@ pub(super) async fn list_v0(
     answer(&api, query.as_deref(), None, Shape::V0).await
 }
 
-/// `GET /api/v0/posts/page/{page}.json`
+/// Posts in the older shape with the page number in the path; old.
+#[utoipa::path(
+    get,
+    path = "/api/v0/posts/page/{page}.json",
+    tag = "posts",
+    operation_id = "posts_page_v0",
+    params(("page" = i64, Path, description = "Which page, from 1"), PostParams, PageParams),
+    responses(
+        (status = 200, description = "The answer", body = PostsPageV0),
+    ),
+)]
 pub(super) async fn page_v0(
     State(api): State<Arc<Api>>,
     Path(file): Path<String>,
@@ -47,7 +69,17 @@ pub(super) async fn page_v0(
     answer(&api, query.as_deref(), Some(page), Shape::V0).await
 }
 
-/// `GET /api/v1/posts.json`
+/// Posts: originals with their latest amendments.
+#[utoipa::path(
+    get,
+    path = "/api/v1/posts.json",
+    tag = "posts",
+    operation_id = "posts_list_v1",
+    params(PostParams, PageParams),
+    responses(
+        (status = 200, description = "The answer", body = PostsPage),
+    ),
+)]
 pub(super) async fn list_v1(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -55,7 +87,17 @@ pub(super) async fn list_v1(
     answer(&api, query.as_deref(), None, Shape::V1).await
 }
 
-/// `GET /api/v1/posts/page/{page}.json`
+/// Posts with the page number in the path; old.
+#[utoipa::path(
+    get,
+    path = "/api/v1/posts/page/{page}.json",
+    tag = "posts",
+    operation_id = "posts_page_v1",
+    params(("page" = i64, Path, description = "Which page, from 1"), PostParams, PageParams),
+    responses(
+        (status = 200, description = "The answer", body = PostsPage),
+    ),
+)]
 pub(super) async fn page_v1(
     State(api): State<Arc<Api>>,
     Path(file): Path<String>,

@@ -14,6 +14,7 @@ use serde_json::{Value, json as json_of};
 use super::Api;
 use super::body;
 use super::errors::{ApiError, json_value};
+use super::openapi::shapes::{Price, PriceRequest};
 
 fn free(payment_type: &str, charged: &str) -> Response {
     json_value(&json_of!({
@@ -33,7 +34,18 @@ fn has_price(message_type: MessageType) -> bool {
     )
 }
 
-/// `GET /api/v0/price/{item_hash}`
+/// What the resource of a message costs.
+#[utoipa::path(
+    get,
+    path = "/api/v0/price/{item_hash}",
+    tag = "prices",
+    operation_id = "prices_of_message",
+    params(("item_hash" = String, Path, description = "Item hash of a STORE, PROGRAM, INSTANCE or V-PROGRAM")),
+    responses(
+        (status = 200, description = "The answer", body = Price),
+        (status = 410, description = "The message is gone"),
+    ),
+)]
 pub(super) async fn of_message(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
@@ -75,7 +87,18 @@ fn payer(content: &Value) -> Option<(&str, &str)> {
     Some((payment.unwrap_or("hold"), content.get("address")?.as_str()?))
 }
 
-/// `POST /api/v0/price/estimate`
+/// What a message would cost.
+#[utoipa::path(
+    post,
+    path = "/api/v0/price/estimate",
+    tag = "prices",
+    operation_id = "prices_estimate",
+    request_body = PriceRequest,
+    responses(
+        (status = 200, description = "The answer", body = Price),
+        (status = 413, description = "The body is longer than 1 MiB"),
+    ),
+)]
 pub(super) async fn estimate(body: Body) -> Result<Response, ApiError> {
     let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
     let request = json::parse(&bytes).map_err(|_| ApiError::standard(StatusCode::UNPROCESSABLE_ENTITY))?;
@@ -93,7 +116,18 @@ pub(super) async fn estimate(body: Body) -> Result<Response, ApiError> {
     Ok(free(payment_type, charged))
 }
 
-/// `POST /api/v0/price/estimate/instance`
+/// What an instance would cost: the body is its content.
+#[utoipa::path(
+    post,
+    path = "/api/v0/price/estimate/instance",
+    tag = "prices",
+    operation_id = "prices_estimate_instance",
+    request_body = serde_json::Value,
+    responses(
+        (status = 200, description = "The answer", body = Price),
+        (status = 413, description = "The body is longer than 1 MiB"),
+    ),
+)]
 pub(super) async fn estimate_instance(body: Body) -> Result<Response, ApiError> {
     let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
     let content =

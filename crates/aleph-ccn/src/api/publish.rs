@@ -13,6 +13,7 @@ use serde_json::{Value, json as json_of};
 use super::Api;
 use super::body;
 use super::errors::{ApiError, json_answer};
+use super::openapi::shapes::{PubSubRequest, Publication, PublishAnswer, PublishRequest};
 use crate::{Origin, Outcome, PipelineError};
 
 /// Longest wait of a synchronous publication.
@@ -81,6 +82,18 @@ pub(super) fn status_code(outcome: &Outcome) -> StatusCode {
     }
 }
 
+/// The word for a message's status.
+pub(super) fn status_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Processed => "processed",
+        Outcome::Pending => "pending",
+        Outcome::Rejected(_) => "rejected",
+        Outcome::Forgotten => "forgotten",
+        Outcome::Removed => "removed",
+        Outcome::Removing => "removing",
+    }
+}
+
 macro_rules! published {
     ($status:literal) => {
         concat!(
@@ -123,7 +136,21 @@ pub(super) fn sync_flag(value: Option<&Value>) -> Option<Option<bool>> {
     }
 }
 
-/// `POST /api/v0/messages`
+/// Publishes a message. It is on this node's disk when the answer comes.
+#[utoipa::path(
+    post,
+    path = "/api/v0/messages",
+    tag = "messages",
+    operation_id = "publish_post",
+    request_body = PublishRequest,
+    responses(
+        (status = 200, description = "The message is processed", body = PublishAnswer),
+        (status = 202, description = "The message waits", body = PublishAnswer),
+        (status = 410, description = "The message was forgotten or removed", body = PublishAnswer),
+        (status = 422, description = "Rejected, or of a wrong form: then a text", body = PublishAnswer),
+        (status = 413, description = "The body is longer than 1 MiB"),
+    ),
+)]
 pub(super) async fn post(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
     let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
     let mut request =
@@ -142,7 +169,19 @@ pub(super) async fn post(State(api): State<Arc<Api>>, body: Body) -> Result<Resp
     Ok(answer(&outcome))
 }
 
-/// `POST /api/v0/p2p/pubsub/pub` and `/api/v0/ipfs/pubsub/pub`, for old clients.
+/// Publishes a message as old clients do.
+#[utoipa::path(
+    post,
+    path = "/api/v0/p2p/pubsub/pub",
+    tag = "messages",
+    operation_id = "publish_post_legacy",
+    request_body = PubSubRequest,
+    responses(
+        (status = 200, description = "The answer", body = Publication),
+        (status = 403, description = "Another topic than the network's"),
+        (status = 413, description = "The body is longer than 1 MiB"),
+    ),
+)]
 pub(super) async fn post_legacy(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
     let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
     let request = json::parse(&bytes).map_err(|_| ApiError::standard(StatusCode::UNPROCESSABLE_ENTITY))?;

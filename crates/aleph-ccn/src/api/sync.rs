@@ -11,10 +11,21 @@ use serde_json::Value;
 use super::Api;
 use super::body;
 use super::errors::{ApiError, json_value};
+use super::openapi::shapes::{LackingMessages, Log, PublishedMessages};
 use super::params::Params;
 use crate::intake::catch_up::{LOG_PAGE, LogPage, MESSAGES_PAGE, MessagesAnswer, MessagesRequest};
 
-/// `GET /api/v1/sync/log?after=<seq>&limit=<n>`
+/// Processed messages in this node's order, for other nodes.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sync/log",
+    tag = "node",
+    operation_id = "sync_log",
+    params(("after" = Option<i64>, Query, description = "Place in the order", minimum = 0), ("limit" = Option<i64>, Query, description = "Entries at most", minimum = 1, maximum = 5000)),
+    responses(
+        (status = 200, description = "The answer", body = Log),
+    ),
+)]
 pub(super) async fn log(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -29,7 +40,18 @@ pub(super) async fn log(
     Ok(json_value(&LogPage { database, entries }))
 }
 
-/// `POST /api/v1/sync/messages`
+/// Messages that another node lacks.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sync/messages",
+    tag = "node",
+    operation_id = "sync_messages",
+    request_body = LackingMessages,
+    responses(
+        (status = 200, description = "The answer", body = PublishedMessages),
+        (status = 413, description = "The body is longer than 1 MiB"),
+    ),
+)]
 pub(super) async fn messages(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
     let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
     let request: MessagesRequest =

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::Api;
 use super::body;
 use super::errors::{ApiError, json_answer};
+use super::openapi::shapes::{FileForm, StoredFile, UploadLimits};
 use super::publish::{publish, status_code, sync_flag};
 use crate::Outcome;
 
@@ -33,7 +34,18 @@ const METADATA: u64 = limits::BUFFERED_BODY as u64;
 /// What the parts of a form may add to the file and its metadata.
 const OTHER_PARTS: u64 = 1024 * 1024;
 
-/// `POST /api/v0/storage/add_json`
+/// Stores JSON with sorted keys; kept for a day unless a STORE message names it.
+#[utoipa::path(
+    post,
+    path = "/api/v0/storage/add_json",
+    tag = "storage",
+    operation_id = "uploads_add_json",
+    request_body = serde_json::Value,
+    responses(
+        (status = 200, description = "The answer", body = StoredFile),
+        (status = 413, description = "Too long"),
+    ),
+)]
 pub(super) async fn add_json(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
     let most = usize::try_from(limits::UNAUTHENTICATED_UPLOAD).unwrap_or(usize::MAX);
     let bytes = body::whole(body, most).await?;
@@ -46,7 +58,21 @@ pub(super) async fn add_json(State(api): State<Arc<Api>>, body: Body) -> Result<
     Ok(stored_answer(StatusCode::OK, &stored.hash))
 }
 
-/// `POST /api/v0/storage/add_file`
+/// Stores a file, as a form or as the body itself. Without a signed STORE it is kept for a day.
+#[utoipa::path(
+    post,
+    path = "/api/v0/storage/add_file",
+    tag = "storage",
+    operation_id = "uploads_add_file",
+    request_body(content = FileForm, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, description = "The answer", body = StoredFile),
+        (status = 202, description = "The file is here, its message waits", body = StoredFile),
+        (status = 400, description = "No part `file`"),
+        (status = 403, description = "The signature of the STORE is wrong"),
+        (status = 413, description = "Too long"),
+    ),
+)]
 pub(super) async fn add_file(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
@@ -75,7 +101,7 @@ pub(super) async fn add_file(
         return Ok(stored_answer(StatusCode::OK, &stored.hash));
     };
     let (parsed, claimed, sync) = read_metadata(&metadata)?;
-    let stored = finish(file, &claimed).await?;
+    let stored = finish_blob(file, &claimed).await?;
     let outcome = publish(&api, parsed, sync).await?;
     if !matches!(outcome, Outcome::Processed | Outcome::Removing) && !is_pinned(&api, &stored.hash).await? {
         // Nothing else keeps track of the file until the message is processed, if ever.
@@ -84,12 +110,12 @@ pub(super) async fn add_file(
     Ok(stored_answer(status_code(&outcome), &stored.hash))
 }
 
-async fn is_pinned(api: &Api, hash: &ItemHash) -> Result<bool, ApiError> {
+pub(super) async fn is_pinned(api: &Api, hash: &ItemHash) -> Result<bool, ApiError> {
     Ok(api.node.store.count_pins(hash.as_str().to_owned()).await? > 0)
 }
 
 /// Ends the file, which must be the one that the message names.
-async fn finish(file: BlobWriter, claimed: &ItemHash) -> Result<Stored, ApiError> {
+pub(super) async fn finish_blob(file: BlobWriter, claimed: &ItemHash) -> Result<Stored, ApiError> {
     file.finish(Some(claimed)).await.map_err(|error| match error {
         BlobError::WrongHash { expected, actual } => mismatch(&actual, &expected),
         // The message names a CID, and what was sent is a plain file.
@@ -111,7 +137,7 @@ fn stored_answer(status: StatusCode, hash: &ItemHash) -> Response {
 }
 
 /// Puts the file on record for a day, and wakes the messages that wait for it.
-async fn keep_for_a_while(api: &Api, stored: &Stored) -> Result<(), ApiError> {
+pub(super) async fn keep_for_a_while(api: &Api, stored: &Stored) -> Result<(), ApiError> {
     let Stored { hash, size } = stored.clone();
     let now = crate::clock::now();
     let file = hash.clone();
@@ -143,7 +169,7 @@ async fn raw_file(blobs: &BlobStore, body: Body) -> Result<Stored, ApiError> {
     Ok(writer.finish(None).await?)
 }
 
-async fn before_stall<T>(next: impl Future<Output = T>) -> Result<T, ApiError> {
+pub(super) async fn before_stall<T>(next: impl Future<Output = T>) -> Result<T, ApiError> {
     let stalled = |_| {
         let text = format!("408: nothing came for {} seconds", STALL.as_secs());
         ApiError::text(StatusCode::REQUEST_TIMEOUT, text)
@@ -219,7 +245,7 @@ fn invalid_content(error: &FormatError) -> ApiError {
 
 /// Reads the signed STORE message beside a file, in the reference's order of checks: the message, the
 /// hash of the file that it names, and whether the caller waits for its fate.
-fn read_metadata(bytes: &[u8]) -> Result<(ParsedMessage, ItemHash, bool), ApiError> {
+pub(super) fn read_metadata(bytes: &[u8]) -> Result<(ParsedMessage, ItemHash, bool), ApiError> {
     let text = |text: &str| undecodable(&[Value::from(text)]);
     let mut metadata = json::parse(bytes).map_err(|error| text(&error.to_string()))?;
     let sync = sync_flag(metadata.get("sync"))
@@ -252,12 +278,30 @@ fn read_metadata(bytes: &[u8]) -> Result<(ParsedMessage, ItemHash, bool), ApiErr
     Ok((ParsedMessage { message, content: Some(content) }, claimed, sync))
 }
 
-/// `POST /api/v0/ipfs/add_file`, `add_car` and `add_json`: not without an IPFS engine.
+/// Stores a file under its CID.
+#[utoipa::path(
+    post,
+    path = "/api/v0/ipfs/add_file",
+    tag = "storage",
+    operation_id = "uploads_ipfs_disabled",
+    responses(
+        (status = 403, description = "IPFS is disabled on this node"),
+    ),
+)]
 pub(super) async fn ipfs_disabled() -> ApiError {
     ApiError::reason(StatusCode::FORBIDDEN, "IPFS is disabled on this node")
 }
 
-/// `GET /api/v0/storage/limits.json`
+/// Bytes that uploads may have.
+#[utoipa::path(
+    get,
+    path = "/api/v0/storage/limits.json",
+    tag = "storage",
+    operation_id = "uploads_upload_limits",
+    responses(
+        (status = 200, description = "The answer", body = UploadLimits),
+    ),
+)]
 pub(super) async fn upload_limits() -> Response {
     let (file, unauthenticated) = (limits::STORAGE_FILE, limits::UNAUTHENTICATED_UPLOAD);
     json_answer(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aleph_store::queries::{MessageFilter, MessageQuery, Start};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::sync::broadcast::error::RecvError;
@@ -16,14 +16,16 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Api;
 use super::errors::ApiError;
+use super::limits::Client;
 use super::live::{Live, Place, frame_of};
 use super::message_filter::MessageRequest;
 use super::message_json::{ContentFormat, push_stored};
+use super::openapi::params::MessageFilterParams;
 use super::params::Params;
 
 /// Sockets of each kind at once.
-const MESSAGE_SOCKETS: usize = 10_000;
-const STATUS_SOCKETS: usize = 1_000;
+pub(super) const MESSAGE_SOCKETS: usize = 10_000;
+pub(super) const STATUS_SOCKETS: usize = 1_000;
 
 /// Pause between pings, and how long their answer may take.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -62,6 +64,19 @@ const TOO_SLOW: End =
 const NO_PONG: End = End::With(close_code::POLICY, "no answer to pings");
 const STOPPING: End = End::With(close_code::AWAY, "node is stopping");
 
+/// What a subscriber of messages asks for, and how many of the past ones.
+pub(super) fn read_request(query: Option<&str>) -> Result<(MessageRequest, u64), ApiError> {
+    let mut params = Params::read(query);
+    let mut request = MessageRequest::read(&mut params);
+    let history = params.bounded_integer(&["history"], HISTORY, 0, HISTORY_MOST);
+    params.finish()?;
+    if request.gone.is_some() {
+        // Gone messages never come: the subscriber hears nothing, as there.
+        request.filter.statuses.processed = false;
+    }
+    Ok((request, history))
+}
+
 fn upgraded(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<WebSocketUpgrade, ApiError> {
@@ -75,25 +90,31 @@ fn upgraded(
         .read_buffer_size(READ_BUFFER))
 }
 
-/// `/api/ws0/messages`
+/// WebSocket: messages as they are processed, after some of the past ones. Who reads too slowly is closed with code 1008.
+#[utoipa::path(
+    get,
+    path = "/api/ws0/messages",
+    tag = "streams",
+    operation_id = "websocket_messages",
+    params(MessageFilterParams, ("history" = Option<i64>, Query, description = "Past messages first, oldest of them first; 10 by default", minimum = 0, maximum = 199)),
+    responses(
+        (status = 101, description = "The connection is a WebSocket now: each text frame is a message"),
+    ),
+)]
 pub(super) async fn messages(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
+    client: Option<Extension<Client>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgraded(upgrade)?;
-    let mut params = Params::read(query.as_deref());
-    let mut request = MessageRequest::read(&mut params);
-    let history = params.bounded_integer(&["history"], HISTORY, 0, HISTORY_MOST);
-    params.finish()?;
-    if request.gone.is_some() {
-        // Gone messages never come: the socket stays silent, as there.
-        request.filter.statuses.processed = false;
-    }
+    let (mut request, history) = read_request(query.as_deref())?;
     if request.format == ContentFormat::Headers {
         request.format = ContentFormat::None;
     }
+    let counted = api.limits.stream(client.map(|Extension(client)| client))?;
     Ok(upgrade.on_upgrade(move |socket| async move {
+        let _counted = counted;
         let place = api.message_sockets.take(MESSAGE_SOCKETS);
         let mut socket = Socket::new(socket);
         let end = match place {
@@ -194,13 +215,25 @@ async fn send_history(
     Ok(())
 }
 
-/// `/api/ws0/status`
+/// WebSocket: the node's numbers now, then at each change.
+#[utoipa::path(
+    get,
+    path = "/api/ws0/status",
+    tag = "streams",
+    operation_id = "websocket_status",
+    responses(
+        (status = 101, description = "The connection is a WebSocket now: each text frame is an object as of /metrics.json"),
+    ),
+)]
 pub(super) async fn status(
     State(api): State<Arc<Api>>,
+    client: Option<Extension<Client>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
     let upgrade = upgraded(upgrade)?;
+    let counted = api.limits.stream(client.map(|Extension(client)| client))?;
     Ok(upgrade.on_upgrade(move |socket| async move {
+        let _counted = counted;
         let mut socket = Socket::new(socket);
         let end = match api.status_sockets.take(STATUS_SOCKETS) {
             None => {
@@ -334,7 +367,7 @@ pub(super) struct StatusFeed {
 const POLL: Duration = Duration::from_secs(10);
 
 impl StatusFeed {
-    fn subscribe(&self, api: &Arc<Api>) -> watch::Receiver<Utf8Bytes> {
+    pub(super) fn subscribe(&self, api: &Arc<Api>) -> watch::Receiver<Utf8Bytes> {
         let mut sender = self.sender.lock();
         if let Some(running) = sender.as_ref() {
             return running.subscribe();

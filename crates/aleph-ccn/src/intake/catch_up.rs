@@ -92,11 +92,14 @@ impl CatchUp {
     pub(crate) async fn run(self, nudge: Arc<Notify>, stopping: CancellationToken) {
         let mut positions: HashMap<String, Position> = HashMap::new();
         loop {
-            for url in self.peers.shuffled() {
+            let urls = self.peers.shuffled();
+            self.metrics.catching_up.keep(&urls);
+            for url in urls {
                 tokio::select! {
                     () = stopping.cancelled() => return,
                     result = self.read_on(&url, &mut positions) => {
                         if let Err(error) = result {
+                            self.metrics.catching_up.failed(&url, error_chain(&error));
                             tracing::debug!(peer = %url, error = %error_chain(&error), "could not catch up");
                         }
                     }
@@ -138,7 +141,10 @@ impl CatchUp {
                     continue;
                 }
             }
-            let Some(last) = page.entries.last().map(|entry| entry.seq) else { return Ok(()) };
+            let Some(last) = page.entries.last().map(|entry| entry.seq) else {
+                self.metrics.catching_up.read_to(url, position.seq, true);
+                return Ok(());
+            };
             let full = page.entries.len() >= LOG_PAGE;
             let hashes = page.entries.into_iter().map(|entry| entry.item_hash).collect();
             let missing = self.store.missing(hashes).await?;
@@ -149,6 +155,7 @@ impl CatchUp {
             let text = serde_json::to_string(&position)?;
             let key = meta_key(url);
             self.pipeline.write(move |transaction| transaction.set_meta(&key, &text)).await?;
+            self.metrics.catching_up.read_to(url, position.seq, !full);
             positions.insert(url.to_owned(), position);
             if !full {
                 return Ok(());

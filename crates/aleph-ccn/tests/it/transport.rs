@@ -40,7 +40,7 @@ async fn methods_paths_and_origins() {
         assert_eq!(response.headers()["access-control-allow-origin"], origin, "{path}");
         assert!(response.headers().contains_key("access-control-expose-headers"));
         assert!(!response.headers().contains_key("access-control-allow-credentials"));
-        assert!(!response.headers().contains_key("vary"));
+        assert!(!response.headers().get("vary").is_some_and(|vary| vary == "origin"));
     }
     let preflight = |path: &str, method: &str| {
         send(Method::OPTIONS, path)
@@ -114,24 +114,5 @@ async fn the_node_describes_itself() {
     let answer: Value =
         node.post("/api/v1/sync/messages").body(body).send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["messages"][0]["sender"], author.address);
-    node.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn some_routes_compress() {
-    let node = TestNode::start().await;
-    let author = Author::new(1);
-    for number in 0..20 {
-        node.process(&[&author.note(1.0, "TEST", json!([number, "x".repeat(100)]))]).await;
-    }
-    let encoding = async |path: &str, accepted: &str| {
-        let response = node.get(path).header("accept-encoding", accepted).send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-        response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned())
-    };
-    assert_eq!(encoding("/api/v0/posts.json", "gzip, deflate").await.as_deref(), Some("gzip"));
-    assert_eq!(encoding("/api/v1/posts.json", "deflate").await.as_deref(), Some("deflate"));
-    assert_eq!(encoding("/api/v0/posts.json", "identity").await, None);
-    assert_eq!(encoding("/api/v0/messages.json", "gzip, deflate").await, None);
     node.stop().await;
 }

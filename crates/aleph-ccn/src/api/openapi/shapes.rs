@@ -1,0 +1,605 @@
+//! Answers and bodies as the document describes them. The handlers write them directly.
+
+#![allow(dead_code, reason = "described, never made")]
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::params::{PaymentWord, StatusWord, TypeWord};
+
+/// A transaction that holds the message.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Confirmation {
+    chain: String,
+    hash: String,
+    height: u64,
+}
+
+/// A message with its content.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Message {
+    sender: String,
+    /// Code of the chain whose key signed.
+    chain: String,
+    #[schema(required)]
+    signature: Option<String>,
+    #[schema(inline)]
+    r#type: TypeWord,
+    item_hash: String,
+    /// `inline`, `storage` or `ipfs`.
+    item_type: String,
+    /// The signed text of the content, if it is inline.
+    #[schema(required)]
+    item_content: Option<String>,
+    /// Seconds since 1970.
+    time: f64,
+    #[schema(required)]
+    channel: Option<String>,
+    /// Bytes of the content; in lists.
+    size: Option<u64>,
+    /// By the message's type; absent with `contentFormat=none`.
+    content: Option<Value>,
+    confirmed: Option<bool>,
+    confirmations: Option<Vec<Confirmation>>,
+}
+
+/// A page of messages.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct MessagesPage {
+    /// Messages; skeletons without content with `msgStatuses=forgotten` or `removed`.
+    messages: Vec<Value>,
+    pagination_per_page: u64,
+    pagination_page: Option<u64>,
+    /// At most five minutes old.
+    pagination_total: Option<u64>,
+    pagination_item: Option<String>,
+    /// With a cursor: where the next page starts; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// A page of item hashes.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct HashesPage {
+    /// Hashes, or objects with `status`, `item_hash` and `reception_time`.
+    hashes: Vec<Value>,
+    pagination_per_page: u64,
+    pagination_page: u64,
+    pagination_total: u64,
+    pagination_item: String,
+}
+
+/// What became of a message.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct MessageStatusAnswer {
+    #[schema(inline)]
+    status: StatusWord,
+    item_hash: String,
+    /// When it came here, ISO 8601.
+    reception_time: String,
+}
+
+/// A message and what became of it.
+#[derive(Debug, ToSchema)]
+#[schema(as = MessageFate)]
+pub(in crate::api) struct MessageFateAnswer {
+    #[schema(inline)]
+    status: StatusWord,
+    item_hash: String,
+    reception_time: String,
+    /// Unless it is pending.
+    message: Option<Value>,
+    /// Of a pending message: its copies, one for each sender and signature.
+    messages: Option<Vec<Value>>,
+    /// Of a forgotten message.
+    forgotten_by: Option<Vec<String>>,
+    /// Of a rejected message: see the list of codes in the reference.
+    error_code: Option<i64>,
+    /// Of a rejected message.
+    details: Option<Value>,
+    /// Of a message that is not paid for any more.
+    reason: Option<String>,
+    /// Seconds since 1970.
+    removed_at: Option<f64>,
+    /// Bytes of the file of a removed message.
+    size: Option<u64>,
+}
+
+/// A message to publish.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PublishRequest {
+    message: NewMessage,
+    /// Wait until its fate is final, for 30 seconds at most.
+    #[schema(default = false)]
+    sync: Option<bool>,
+}
+
+/// A signed message.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct NewMessage {
+    sender: String,
+    chain: String,
+    signature: Option<String>,
+    #[schema(inline)]
+    r#type: TypeWord,
+    /// sha256 of `item_content`, in hexadecimal; or the hash of the content elsewhere.
+    item_hash: String,
+    item_type: Option<String>,
+    /// JSON, at most 200,000 characters.
+    item_content: Option<String>,
+    /// Seconds since 1970.
+    time: f64,
+    channel: Option<String>,
+}
+
+/// How the publication went.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Publication {
+    /// `success`, `warning` or `error`.
+    status: String,
+    failed: Vec<String>,
+}
+
+/// How the publication went, and what became of the message so far.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PublishAnswer {
+    publication_status: Publication,
+    #[schema(inline, required)]
+    message_status: Option<StatusWord>,
+}
+
+/// A message for the peer-to-peer network, as old clients send it.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PubSubRequest {
+    /// The network's topic.
+    topic: String,
+    /// The message as JSON text.
+    data: String,
+}
+
+/// A page of posts in the older shape.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PostsPage {
+    posts: Vec<Post>,
+    pagination_per_page: u64,
+    pagination_page: Option<u64>,
+    pagination_total: Option<u64>,
+    pagination_item: Option<String>,
+    /// With a cursor: where the next page starts; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// An original with its latest amendment.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Post {
+    /// Of the latest version.
+    item_hash: String,
+    #[schema(required)]
+    content: Value,
+    original_item_hash: String,
+    original_type: String,
+    /// The owner.
+    address: String,
+    #[schema(required)]
+    r#ref: Option<String>,
+    #[schema(required)]
+    channel: Option<String>,
+    created: String,
+    last_updated: String,
+}
+
+/// A page of posts in the older shape.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PostsPageV0 {
+    posts: Vec<PostV0>,
+    pagination_per_page: u64,
+    pagination_page: Option<u64>,
+    pagination_total: Option<u64>,
+    pagination_item: Option<String>,
+    next_cursor: Option<String>,
+}
+
+/// An original with its latest amendment, in the older shape.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PostV0 {
+    chain: String,
+    item_hash: String,
+    sender: String,
+    r#type: String,
+    #[schema(required)]
+    channel: Option<String>,
+    confirmed: bool,
+    #[schema(required)]
+    content: Value,
+    #[schema(required)]
+    item_content: Option<String>,
+    item_type: String,
+    #[schema(required)]
+    signature: Option<String>,
+    size: u64,
+    time: f64,
+    confirmations: Vec<Confirmation>,
+    original_item_hash: String,
+    #[schema(required)]
+    original_signature: Option<String>,
+    original_type: String,
+    hash: String,
+    address: String,
+    #[schema(required)]
+    r#ref: Option<String>,
+}
+
+/// The aggregates of an owner.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AggregatesOfOwner {
+    address: String,
+    /// Values by key.
+    data: BTreeMap<String, Value>,
+    /// With `with_info`, times and hashes by key.
+    info: BTreeMap<String, AggregateInfo>,
+}
+
+/// When a key was made and changed, and by which messages.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AggregateInfo {
+    created: String,
+    last_updated: String,
+    original_item_hash: String,
+    last_update_item_hash: String,
+}
+
+/// A page of aggregates.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AggregatesPage {
+    aggregates: Vec<Aggregate>,
+    pagination_per_page: u64,
+    pagination_page: Option<u64>,
+    pagination_total: Option<u64>,
+    pagination_item: Option<String>,
+    next_cursor: Option<String>,
+}
+
+/// A key of an owner.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Aggregate {
+    address: String,
+    key: String,
+    content: BTreeMap<String, Value>,
+    created: String,
+    last_updated: String,
+}
+
+/// Permissions by the address on the other side.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AuthorizationsPage {
+    authorizations: BTreeMap<String, Vec<BTreeMap<String, Value>>>,
+    pagination_page: u64,
+    pagination_per_page: u64,
+    pagination_total: u64,
+    pagination_item: String,
+    address: String,
+}
+
+/// Numbers of messages by type.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AddressCounts {
+    /// Of all types.
+    messages: u64,
+    aggregate: u64,
+    forget: u64,
+    instance: u64,
+    post: u64,
+    program: u64,
+    store: u64,
+}
+
+/// Numbers of messages by sender.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AddressStats {
+    data: BTreeMap<String, AddressCounts>,
+    pagination_per_page: Option<u64>,
+    pagination_page: Option<u64>,
+    pagination_total: Option<u64>,
+    pagination_item: Option<String>,
+    next_cursor: Option<String>,
+}
+
+/// What an address has.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct BalanceAnswer {
+    address: String,
+    /// Tokens, summed over chains.
+    balance: f64,
+    /// Tokens by chain.
+    details: BTreeMap<String, f64>,
+    locked_amount: f64,
+    credit_balance: i64,
+    #[schema(required)]
+    credit_balance_details: Option<Vec<Value>>,
+}
+
+/// A file of an owner.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AccountFile {
+    file_hash: String,
+    size: u64,
+    /// `file` or `dir`.
+    r#type: String,
+    /// ISO 8601; seconds since 1970 with a cursor.
+    #[schema(required)]
+    created: Value,
+    /// The STORE message.
+    item_hash: String,
+}
+
+/// The files of an owner.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AccountFiles {
+    address: String,
+    /// Bytes of all files.
+    total_size: f64,
+    files: Vec<AccountFile>,
+    pagination_per_page: u64,
+    pagination_page: Option<u64>,
+    pagination_total: Option<u64>,
+    next_cursor: Option<String>,
+}
+
+/// The post types that a sender used.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PostTypes {
+    address: String,
+    post_types: Vec<String>,
+}
+
+/// The channels that a sender used.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct AddressChannels {
+    address: String,
+    channels: Vec<String>,
+}
+
+/// All channels.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Channels {
+    channels: Vec<String>,
+}
+
+/// What a resource costs.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Price {
+    /// In the unit of the payment type; credits and streams are for a second.
+    required_tokens: f64,
+    #[schema(inline)]
+    payment_type: PaymentWord,
+    /// Decimal, 18 digits after the point.
+    cost: String,
+    detail: Vec<Value>,
+    charged_address: String,
+}
+
+/// A message whose price is asked for.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PriceRequest {
+    message: Value,
+}
+
+/// Where a file was put.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct StoredFile {
+    /// `success`.
+    status: String,
+    hash: String,
+    /// Of IPFS uploads.
+    name: Option<String>,
+    size: Option<u64>,
+}
+
+/// A file, and the signed message that stores it.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct FileForm {
+    #[schema(format = Binary, content_media_type = "application/octet-stream")]
+    file: String,
+    /// JSON: `{"message": <signed STORE>, "sync": <bool>}`.
+    metadata: Option<String>,
+}
+
+/// Bytes that uploads may have.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct UploadLimits {
+    storage: StorageLimits,
+    ipfs: IpfsLimits,
+}
+
+/// Bytes of files.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct StorageLimits {
+    max_file_size: u64,
+    max_unauthenticated_upload_file_size: u64,
+}
+
+/// Bytes of files that are addressed by CID.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct IpfsLimits {
+    max_upload_file_size: u64,
+    max_upload_car_size: u64,
+    max_unauthenticated_upload_file_size: u64,
+}
+
+/// A file in base64.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Base64File {
+    status: String,
+    hash: String,
+    /// `storage` or `ipfs`.
+    engine: String,
+    /// In lines of 76 characters.
+    content: String,
+}
+
+/// How an upload is.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct UploadState {
+    id: String,
+    /// Bytes that arrived.
+    offset: u64,
+    /// Bytes of the whole file.
+    length: u64,
+    /// When it is thrown away, ISO 8601.
+    expires: String,
+    finished: bool,
+    #[schema(required)]
+    file_hash: Option<String>,
+    /// What became of the STORE message that came with it.
+    #[schema(required)]
+    message_status: Option<String>,
+}
+
+/// What is known about a file.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct FileMetadata {
+    file_hash: String,
+    /// `file` or `dir`.
+    r#type: String,
+    size: u64,
+    download_url: String,
+}
+
+/// A version of a file with its reference.
+#[derive(Debug, ToSchema)]
+#[schema(as = FileVersion)]
+pub(in crate::api) struct FileVersionAnswer {
+    r#ref: String,
+    owner: String,
+    file_hash: String,
+    download_url: String,
+    size: u64,
+}
+
+/// The node's version.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Version {
+    version: String,
+}
+
+/// Where other nodes reach this one.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PublicInfo {
+    node_multi_addresses: Vec<String>,
+}
+
+/// A program that listens to messages.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct ProgramOnMessage {
+    item_hash: String,
+    content: Value,
+}
+
+/// Something that needs attention.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Problem {
+    /// What is wrong.
+    what: String,
+    /// What to do.
+    next: String,
+}
+
+/// How the node is.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Health {
+    /// `ok` or `attention`.
+    status: String,
+    problems: Vec<Problem>,
+    version: String,
+    uptime_seconds: u64,
+    messages: u64,
+    pending_messages: u64,
+    #[schema(required)]
+    peers: Option<u64>,
+    database_bytes: u64,
+    #[schema(required)]
+    resident_memory_bytes: Option<u64>,
+}
+
+/// What the node lacks, and what to do.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct NodeSync {
+    /// `in sync`, `catching up`, `unreachable` or `alone`.
+    status: String,
+    words: Vec<String>,
+    problems: Vec<Problem>,
+    messages: u64,
+    pending_messages: u64,
+    /// Messages that came from other nodes' logs since the start.
+    caught_up: u64,
+    /// The last place in this node's order of processing.
+    log_end: i64,
+    #[schema(required)]
+    gossip_peers: Option<u64>,
+    peers: Vec<PeerSync>,
+}
+
+/// Where catching up with another node stands.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PeerSync {
+    url: String,
+    words: String,
+    read_to_end: bool,
+    /// Place in its log that this node has dealt with.
+    position: i64,
+    #[schema(required)]
+    seconds_since_last_answer: Option<u64>,
+    #[schema(required)]
+    error: Option<String>,
+}
+
+/// The state in one hash.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Digest {
+    digest: String,
+    messages: u64,
+    /// A hash for each table.
+    parts: BTreeMap<String, Value>,
+    /// Rows of each table.
+    rows: BTreeMap<String, u64>,
+    /// With `recompute`: the same from the tables.
+    recomputed: Option<Value>,
+    /// With `recompute`: whether they agree.
+    sound: Option<bool>,
+}
+
+/// A piece of the node's log.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct Log {
+    /// Identity of the database.
+    database: String,
+    entries: Vec<LogEntry>,
+}
+
+/// A processed message.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct LogEntry {
+    seq: i64,
+    item_hash: String,
+}
+
+/// Messages that a node lacks.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct LackingMessages {
+    /// At most 200.
+    #[schema(max_items = 200)]
+    hashes: Vec<String>,
+}
+
+/// Messages as they were published.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PublishedMessages {
+    messages: Vec<Value>,
+}
+
+/// Measurements of a node in parallel lists, one for each column.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct NodeMetrics {
+    metrics: BTreeMap<String, Vec<Value>>,
+}
