@@ -13,6 +13,7 @@
 //! Both threads take whatever has queued up while they worked: batches grow with the load and a single
 //! message never waits for company.
 
+mod collected;
 mod known;
 mod outcome;
 mod verify;
@@ -27,11 +28,14 @@ use aleph_p2p::{Ticket, Verdict};
 use aleph_rules::Network;
 use aleph_store::{Store, Writer};
 use aleph_types::content::Content;
-use aleph_types::{Address, ItemHash, Message, MessageStatus, ParsedMessage, Rejection, Timestamp};
+use aleph_types::{
+    Address, ChainTx, FormatError, ItemHash, Message, MessageStatus, ParsedMessage, Rejection, Timestamp,
+};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 use crate::metrics::Metrics;
+pub(crate) use collected::Collected;
 use known::Known;
 pub(crate) use outcome::Answer;
 pub use outcome::{Origin, Outcome, PipelineError};
@@ -109,6 +113,8 @@ pub(crate) struct Submission {
     pub(crate) waiting: Option<i64>,
     /// Key of the dependency that this is another try for.
     pub(crate) awaited: Option<String>,
+    /// The transaction that carries this copy.
+    pub(crate) confirmation: Option<Box<ChainTx>>,
     /// Told whether the message may be forwarded as soon as its signature is checked.
     pub(crate) ticket: Option<Ticket>,
     pub(crate) reply: Option<oneshot::Sender<Answer>>,
@@ -163,7 +169,10 @@ pub struct Pipeline {
 #[derive(Default)]
 pub(crate) struct Shared {
     known: Known,
+    collected: Arc<Collected>,
     waiters: Mutex<HashMap<ItemHash, Vec<oneshot::Sender<Outcome>>>>,
+    /// Why the last batch could not be stored; none once one was.
+    trouble: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -248,12 +257,56 @@ impl Pipeline {
             reception_time: crate::clock::now(),
             waiting: None,
             awaited: None,
+            confirmation: None,
             ticket: None,
             reply: Some(reply),
             permit: None,
         })
         .await?;
         answer.await.map_err(|_| PipelineError::Stopped)?
+    }
+
+    /// Takes a message that a transaction of a chain carries (`spec: messages.md §25`): the message is
+    /// decided like any other, unless it is known, and confirmed either way. `trusted` is for events of
+    /// smart contracts, which need no signature. Answers when all of it is on disk.
+    ///
+    /// A message that is stored is confirmed whatever the signature of this copy; one that waits keeps the
+    /// confirmation; one that is refused loses it.
+    pub async fn submit_confirmed(
+        &self,
+        parsed: ParsedMessage,
+        tx: ChainTx,
+        trusted: bool,
+    ) -> Result<Outcome, PipelineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Submission {
+            parsed,
+            origin: if trusted { Origin::Contract } else { Origin::Chain },
+            reception_time: crate::clock::now(),
+            waiting: None,
+            awaited: None,
+            confirmation: Some(Box::new(tx)),
+            ticket: None,
+            reply: Some(reply),
+            permit: None,
+        })
+        .await?;
+        answer.await.map_err(|_| PipelineError::Stopped)?
+    }
+
+    /// Records that a document which calls itself `hash` has not the form of a message, unless a copy has a
+    /// better fate (`spec: messages.md §7`). Waits for room, not for the disk.
+    pub(crate) async fn refuse(&self, hash: ItemHash, document: String, error: FormatError) {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+        let now = crate::clock::now();
+        let command: Command = Box::new(move |transaction| {
+            if matches!(transaction.status(&hash)?, None | Some(MessageStatus::Rejected)) {
+                transaction.reject(&hash, &document, &Rejection::from(error), now)?;
+            }
+            Ok(Box::new(move |_committed| drop(permit)))
+        });
+        // A pipeline that stops needs no garbage.
+        let _ = self.jobs.send(Job::Command(command));
     }
 
     /// Takes a gossiped message; nobody waits for its fate. Waits for room in the queue.
@@ -268,6 +321,7 @@ impl Pipeline {
             reception_time: crate::clock::now(),
             waiting: None,
             awaited: None,
+            confirmation: None,
             ticket: Some(ticket),
             reply: None,
             permit: None,
@@ -307,9 +361,19 @@ impl Pipeline {
         answer.await.map_err(|_| PipelineError::unavailable("the change was not stored; see the node's log"))
     }
 
+    /// Files that are taken away in these moments.
+    pub(crate) fn collected(&self) -> Arc<Collected> {
+        Arc::clone(&self.shared.collected)
+    }
+
     /// Makes overdue waiting messages rejected.
     pub(crate) fn expire(&self) {
         let _ = self.jobs.send(Job::Expire);
+    }
+
+    /// Why messages can't be stored now, in words; none while they can.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().clone()
     }
 
     /// Every message processed from now on. A subscriber that falls [`FEED`] behind is told so.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use aleph_p2p::{Event, Received, Verdict, decode_payload};
-use aleph_types::ParsedMessage;
+use aleph_types::{ItemHash, ParsedMessage};
+use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -50,17 +51,29 @@ async fn take(received: Received, pipeline: &Pipeline, metrics: &Metrics) {
     let Received { data, ticket, author, .. } = received;
     let mut refusal = None;
     for text in decode_payload(&data) {
-        match ParsedMessage::from_json(text.as_bytes()) {
+        let Ok(document) = aleph_types::json::parse(text.as_bytes()) else { continue };
+        match ParsedMessage::from_value(&document) {
             Ok(parsed) => {
                 pipeline.submit_gossip(parsed, ticket).await;
                 return;
             }
-            Err(error) => refusal = Some(error),
+            // The reference knows the last reading only.
+            Err(error) => refusal = Some((document, error)),
         }
     }
     metrics.gossip_garbage.increment();
-    if let Some(error) = refusal {
-        tracing::debug!(%author, %error, "gossip that is no message");
-    }
     ticket.report(Verdict::Reject);
+    let Some((document, error)) = refusal else { return };
+    tracing::debug!(%author, %error, "gossip that is no message");
+    if let Some(hash) = claimed_hash(&document) {
+        pipeline.refuse(hash, document.to_string(), error).await;
+    }
+}
+
+/// The hash of a document that tries to be a message: others are dropped without a trace
+/// (`spec: messages.md §7`).
+fn claimed_hash(document: &Value) -> Option<ItemHash> {
+    let claims = ["sender", "signature"].iter().all(|key| document.get(*key).is_some());
+    let hash = document.get("item_hash").and_then(Value::as_str).filter(|_| claims)?;
+    ItemHash::parse(hash).ok()
 }

@@ -1,3 +1,4 @@
+use aleph_crypto::TrustedSource;
 use aleph_store::{StoreError, StoreErrorKind};
 use aleph_types::{FormatError, Rejection};
 
@@ -12,6 +13,10 @@ pub enum Origin {
     CatchUp,
     /// The genesis file of a private network: trusted.
     Genesis,
+    /// An archive that a transaction of a chain names.
+    Chain,
+    /// An event of a smart contract on a chain: trusted.
+    Contract,
 }
 
 impl Origin {
@@ -22,11 +27,22 @@ impl Origin {
             Origin::Gossip => "gossip",
             Origin::CatchUp => "catch-up",
             Origin::Genesis => "genesis",
+            Origin::Chain => "chain",
+            Origin::Contract => "contract",
+        }
+    }
+
+    /// What stands for the signature of messages from here.
+    pub(crate) fn trusted(self) -> Option<TrustedSource> {
+        match self {
+            Origin::Genesis => Some(TrustedSource::Genesis),
+            Origin::Contract => Some(TrustedSource::SmartContractEvent),
+            Origin::Http | Origin::Gossip | Origin::CatchUp | Origin::Chain => None,
         }
     }
 
     pub(crate) fn from_word(word: &str) -> Option<Self> {
-        [Origin::Http, Origin::Gossip, Origin::CatchUp, Origin::Genesis]
+        [Origin::Http, Origin::Gossip, Origin::CatchUp, Origin::Genesis, Origin::Chain, Origin::Contract]
             .into_iter()
             .find(|origin| origin.as_str() == word)
     }

@@ -3,17 +3,23 @@
 use std::sync::Arc;
 
 use aleph_blobs::BlobStore;
-use aleph_crypto::{TrustedSource, Verified};
-use aleph_p2p::Verdict;
+use aleph_crypto::{Refused, Verified};
+use aleph_p2p::{Ticket, Verdict};
 use aleph_rules::{Dependency, FileInfo, FileKind, ManifestFile};
 use aleph_types::content::{Content, RuntimeManifest};
-use aleph_types::{FormatError, ItemHash, ItemType, ParsedMessage, Rejection, limits};
+use aleph_types::{
+    ChainTx, FormatError, ItemHash, ItemType, ParsedMessage, Rejection, SignatureFamily, limits,
+};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 
 use super::outcome::invalid;
 use super::{Command, Job, MAX_CONTENT, Origin, PipelineError, Submission, VERIFY_BATCH};
 use crate::metrics::Metrics;
+
+/// Most signatures that one thread checks together: what they share is worth little more beyond this
+/// (`docs/adr/0011-ed25519-batches.md`).
+const MOST_TOGETHER: usize = 128;
 
 /// Content that was fetched by hash.
 pub(crate) struct Fetched {
@@ -62,9 +68,38 @@ pub(crate) struct Envelope {
     pub(crate) origin: Origin,
     pub(crate) reception_time: aleph_types::Timestamp,
     pub(crate) waiting: Option<i64>,
+    /// Key of the dependency that this is another try for.
+    pub(crate) awaited: Option<String>,
+    /// The transaction that carries this copy.
+    pub(crate) confirmation: Option<Box<ChainTx>>,
     pub(crate) reply: Option<tokio::sync::oneshot::Sender<super::Answer>>,
     /// Held until the fate is on disk.
     pub(crate) _permit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// A message's company while its signature is checked.
+struct Travel {
+    envelope: Envelope,
+    ticket: Option<Ticket>,
+}
+
+fn split(submission: Submission) -> (ParsedMessage, Travel) {
+    let Submission { parsed, origin, reception_time, waiting, awaited, confirmation, ticket, reply, permit } =
+        submission;
+    let envelope =
+        Envelope { origin, reception_time, waiting, awaited, confirmation, reply, _permit: permit };
+    (parsed, Travel { envelope, ticket })
+}
+
+/// Whether the signature of this message is cheaper to check together with others of its family.
+fn shares_work(job: &Job) -> bool {
+    match job {
+        Job::Message(submission) => {
+            submission.origin.trusted().is_none()
+                && submission.parsed.message.chain.family() == SignatureFamily::Solana
+        }
+        Job::Arrived(_) | Job::Command(_) | Job::Expire | Job::Stop => false,
+    }
 }
 
 pub(crate) struct Verifier {
@@ -99,6 +134,8 @@ impl Verifier {
             let work: Vec<Work> = if batch.len() == 1 {
                 // Handing one message to the pool costs more than it saves.
                 batch.drain(..).filter_map(|job| self.prepare(job)).collect()
+            } else if batch.iter().any(shares_work) {
+                self.prepare_with_groups(&mut batch)
             } else {
                 self.pool.install(|| batch.par_drain(..).filter_map(|job| self.prepare(job)).collect())
             };
@@ -118,17 +155,74 @@ impl Verifier {
         }
     }
 
+    /// The same for a batch with messages whose signatures are cheaper to check together. The work keeps
+    /// the order of the jobs.
+    fn prepare_with_groups(&self, batch: &mut Vec<Job>) -> Vec<Work> {
+        let (together, alone): (Vec<_>, Vec<_>) =
+            batch.drain(..).enumerate().partition(|(_, job)| shares_work(job));
+        let most = together.len().div_ceil(self.pool.current_num_threads()).clamp(1, MOST_TOGETHER);
+        let mut groups: Vec<Vec<(usize, Submission)>> = Vec::new();
+        let mut group = Vec::new();
+        for (place, job) in together {
+            if let Job::Message(submission) = job {
+                group.push((place, *submission));
+            }
+            if group.len() == most {
+                groups.push(std::mem::take(&mut group));
+            }
+        }
+        if !group.is_empty() {
+            groups.push(group);
+        }
+        let mut work: Vec<(usize, Work)> = self.pool.install(|| {
+            let (mut of_groups, of_others): (Vec<_>, Vec<_>) = rayon::join(
+                || groups.into_par_iter().flat_map_iter(|group| self.check_together(group)).collect(),
+                || {
+                    alone
+                        .into_par_iter()
+                        .filter_map(|(place, job)| Some((place, self.prepare(job)?)))
+                        .collect::<Vec<_>>()
+                },
+            );
+            of_groups.extend(of_others);
+            of_groups
+        });
+        work.sort_unstable_by_key(|(place, _)| *place);
+        work.into_iter().map(|(_, work)| work).collect()
+    }
+
     fn check(&self, submission: Submission) -> Work {
-        let Submission { parsed, origin, reception_time, waiting, awaited, ticket, reply, permit } =
-            submission;
-        let envelope = Envelope { origin, reception_time, waiting, reply, _permit: permit };
-        let verified = if origin == Origin::Genesis {
-            Ok(Verified::trusted(parsed, TrustedSource::Genesis))
+        let (parsed, travel) = split(submission);
+        let verdict = if let Some(source) = travel.envelope.origin.trusted() {
+            Ok(Verified::trusted(parsed, source))
         } else {
             self.metrics.verified.increment();
             aleph_crypto::verify(parsed)
         };
-        let verified = match verified {
+        self.judged(verdict, travel)
+    }
+
+    fn check_together(&self, group: Vec<(usize, Submission)>) -> Vec<(usize, Work)> {
+        let mut travels = Vec::with_capacity(group.len());
+        let mut messages = Vec::with_capacity(group.len());
+        for (place, submission) in group {
+            let (parsed, travel) = split(submission);
+            messages.push(parsed);
+            travels.push((place, travel));
+        }
+        self.metrics.verified.add(messages.len() as u64);
+        let verdicts = aleph_crypto::verify_batch(messages);
+        travels
+            .into_iter()
+            .zip(verdicts)
+            .map(|((place, travel), verdict)| (place, self.judged(verdict, travel)))
+            .collect()
+    }
+
+    /// What follows from the verdict on a signature.
+    fn judged(&self, verdict: Result<Verified<ParsedMessage>, Refused>, travel: Travel) -> Work {
+        let Travel { envelope, ticket } = travel;
+        let verified = match verdict {
             Ok(verified) => verified,
             Err(refused) => {
                 if let Some(ticket) = ticket {
@@ -144,7 +238,7 @@ impl Verifier {
             Ok((fetched, file)) => {
                 let content = verified.content.as_ref().or(fetched.as_ref().map(|fetched| &fetched.content));
                 let manifest = match content {
-                    Some(Content::VProgram(_)) => self.manifest(awaited.as_deref()),
+                    Some(Content::VProgram(_)) => self.manifest(envelope.awaited.as_deref()),
                     _ => None,
                 };
                 Work::Decide(Box::new(Ready { verified, fetched, file, manifest }), envelope)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aleph_rules::{Candidate, Decision, Dependency, Effect};
 use aleph_store::{NewMessage, NewPending, PendingMessage, StoreError, Transaction, Writer};
+use aleph_types::content::Content;
 use aleph_types::{ItemHash, Message, MessageStatus, ParsedMessage, Rejection, Timestamp};
 use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::mpsc::error::TrySendError;
@@ -12,8 +13,8 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::verify::{Envelope, ManifestOnDisk, Ready, Work};
 use super::{
-    AfterCommit, CommandEnd, Job, Origin, Outcome, PipelineError, PipelineOptions, ProcessedMessage, Shared,
-    Submission, WRITE_BATCH, refusal_text,
+    AfterCommit, Collected, CommandEnd, Job, Origin, Outcome, PipelineError, PipelineOptions,
+    ProcessedMessage, Shared, Submission, WRITE_BATCH, refusal_text,
 };
 use crate::clock;
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ pub(crate) struct WriteStage {
     /// Dependency keys that waiting rows name, and how many rows: most messages wake nobody, and this
     /// says so without a query.
     waited_on: HashMap<String, usize>,
+    /// A batch was not stored: what should have woken waiting messages may have been in it.
+    missed: bool,
 }
 
 /// One transaction's worth of consequences, carried out only if it commits.
@@ -52,6 +55,18 @@ struct Settled {
     envelope: Option<Envelope>,
 }
 
+impl Consequences {
+    /// The transaction is lost; only notes who must be told.
+    fn abandon(&mut self, work: Work) {
+        let (message, envelope) = match work {
+            Work::Decide(ready, envelope) => (ready.verified.message.clone(), envelope),
+            Work::Refuse(parsed, _, envelope) => (parsed.message, envelope),
+            Work::Arrived(_) | Work::Command(_) | Work::Expire => return,
+        };
+        self.settled.push(Settled { message, outcome: Outcome::Pending, envelope: Some(envelope) });
+    }
+}
+
 impl WriteStage {
     pub(crate) fn new(
         options: PipelineOptions,
@@ -62,11 +77,14 @@ impl WriteStage {
         after_commit: mpsc::Sender<AfterCommit>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { options, writer, jobs, shared, feed, after_commit, metrics, waited_on: HashMap::new() }
+        let waited_on = HashMap::new();
+        Self { options, writer, jobs, shared, feed, after_commit, metrics, waited_on, missed: false }
     }
 
-    /// Reads what waited when the node stopped, and tries all of it again.
+    /// Reads what waited when the node stopped, or while nothing could be stored, and tries all of it
+    /// again.
     pub(crate) fn load_waiting(&mut self) -> Result<(), PipelineError> {
+        let mut waited_on = HashMap::<String, usize>::new();
         let transaction = self.writer.begin()?;
         let mut after = i64::MIN;
         loop {
@@ -74,12 +92,13 @@ impl WriteStage {
             let Some(last) = page.last() else { break };
             after = last.id;
             for row in page {
-                *self.waited_on.entry(row.waits_on.clone()).or_default() += 1;
+                *waited_on.entry(row.waits_on.clone()).or_default() += 1;
                 if let Some(submission) = resubmission(row) {
                     let _ = self.jobs.send(Job::Message(Box::new(submission)));
                 }
             }
         }
+        self.waited_on = waited_on;
         self.metrics.pending.set(self.waited_on.values().sum::<usize>() as u64);
         Ok(())
     }
@@ -110,10 +129,16 @@ impl WriteStage {
                 self.metrics.batches.increment();
                 self.metrics.batch_messages.add(count as u64);
                 self.conclude(consequences);
+                self.make_up();
             }
             Err(error) => {
-                tracing::error!(%error, messages = count, "a batch was not stored");
                 self.metrics.failed_batches.increment();
+                self.missed = true;
+                let text = error.to_string();
+                // said once, not for each of the thousands that come while the trouble lasts
+                if self.shared.trouble.lock().replace(text.clone()).as_ref() != Some(&text) {
+                    tracing::error!(error = %text, messages = count, "messages can't be stored");
+                }
                 let error = PipelineError::from(error);
                 for settled in consequences.settled {
                     if let Some(reply) = settled.envelope.and_then(|envelope| envelope.reply) {
@@ -127,21 +152,48 @@ impl WriteStage {
         }
     }
 
+    /// After trouble: what was to be woken by a batch that was not stored waits still, and nothing else
+    /// would try it again before its patience ends.
+    fn make_up(&mut self) {
+        if !self.missed {
+            return;
+        }
+        match self.load_waiting() {
+            Ok(()) => {
+                self.missed = false;
+                *self.shared.trouble.lock() = None;
+                tracing::info!("messages can be stored again");
+            }
+            // the next batch tries it again
+            Err(error) => tracing::debug!(%error, "waiting messages can't be read yet"),
+        }
+    }
+
     fn store(&mut self, batch: Vec<Work>, consequences: &mut Consequences) -> Result<(), StoreError> {
         let now = clock::now();
+        let transaction = match self.writer.begin() {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                for work in batch {
+                    consequences.abandon(work);
+                }
+                return Err(error);
+            }
+        };
         let mut step = Step {
             options: &self.options,
             waited_on: &self.waited_on,
+            collected: &self.shared.collected,
+            missed: self.missed,
             metrics: &self.metrics,
-            transaction: self.writer.begin()?,
+            transaction,
             consequences,
             now,
         };
         let mut first_error = None;
         for work in batch {
             if first_error.is_some() {
-                // The transaction is lost; only note who must be told.
-                step.abandon(work);
+                step.consequences.abandon(work);
                 continue;
             }
             if let Err(error) = step.take(work) {
@@ -218,6 +270,8 @@ impl WriteStage {
 struct Step<'a> {
     options: &'a PipelineOptions,
     waited_on: &'a HashMap<String, usize>,
+    collected: &'a Collected,
+    missed: bool,
     metrics: &'a Metrics,
     transaction: Transaction<'a>,
     consequences: &'a mut Consequences,
@@ -241,21 +295,13 @@ impl Step<'_> {
                 self.consequences.ends.push(end);
                 Ok(())
             }
+            // what waits may be due to be woken, not rejected; a small change shows whether the trouble is
+            // over
+            Work::Expire if self.missed => {
+                self.transaction.set_meta("tried", &self.now.as_micros().to_string())
+            }
             Work::Expire => self.expire(),
         }
-    }
-
-    fn abandon(&mut self, work: Work) {
-        let (message, envelope) = match work {
-            Work::Decide(ready, envelope) => (ready.verified.message.clone(), envelope),
-            Work::Refuse(parsed, _, envelope) => (parsed.message, envelope),
-            Work::Arrived(_) | Work::Command(_) | Work::Expire => return,
-        };
-        self.consequences.settled.push(Settled {
-            message,
-            outcome: Outcome::Pending,
-            envelope: Some(envelope),
-        });
     }
 
     fn settle(
@@ -278,11 +324,18 @@ impl Step<'_> {
         self.settle(message, outcome, envelope)
     }
 
-    fn outcome_of(&mut self, ready: Ready, envelope: &Envelope) -> Result<Outcome, StoreError> {
+    fn outcome_of(&mut self, mut ready: Ready, envelope: &Envelope) -> Result<Outcome, StoreError> {
         let hash = ready.verified.message.item_hash.clone();
+        self.forget_collected(&mut ready);
         match self.transaction.status(&hash)? {
-            Some(MessageStatus::Processed) => return self.already(envelope, &hash, Outcome::Processed),
-            Some(MessageStatus::Removing) => return self.already(envelope, &hash, Outcome::Removing),
+            Some(MessageStatus::Processed) => {
+                self.confirm_stored(&hash, envelope, Some(ready.verified.message.time))?;
+                return self.already(envelope, &hash, Outcome::Processed);
+            }
+            Some(MessageStatus::Removing) => {
+                self.confirm_stored(&hash, envelope, Some(ready.verified.message.time))?;
+                return self.already(envelope, &hash, Outcome::Removing);
+            }
             Some(MessageStatus::Forgotten) => return self.already(envelope, &hash, Outcome::Forgotten),
             Some(MessageStatus::Removed) => return self.already(envelope, &hash, Outcome::Removed),
             None | Some(MessageStatus::Pending | MessageStatus::Rejected) => {}
@@ -309,6 +362,37 @@ impl Step<'_> {
             Decision::Wait { on, otherwise } => {
                 self.wait(&ready.verified.into_inner(), &on, &otherwise, envelope)
             }
+        }
+    }
+
+    /// What the collector took away since this message was looked after is not here any more.
+    fn forget_collected(&self, ready: &mut Ready) {
+        let item_hash = &ready.verified.message.item_hash;
+        if ready.fetched.is_some() && self.collected.contains(item_hash) {
+            ready.fetched = None;
+        }
+        let content =
+            ready.verified.content.as_ref().or(ready.fetched.as_ref().map(|fetched| &fetched.content));
+        if let Some(Content::Store(store)) = content
+            && self.collected.contains(&store.item_hash)
+        {
+            ready.file = None;
+        }
+    }
+
+    /// Adds the transaction that carries this copy to the stored message; the smaller envelope time stays,
+    /// if the copy is verified.
+    fn confirm_stored(
+        &mut self,
+        hash: &ItemHash,
+        envelope: &Envelope,
+        verified_time: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let Some(tx) = &envelope.confirmation else { return Ok(()) };
+        self.transaction.confirm(hash, tx)?;
+        match verified_time {
+            Some(time) => self.transaction.lower_time(hash, time),
+            None => Ok(()),
         }
     }
 
@@ -350,6 +434,9 @@ impl Step<'_> {
             },
             effects,
         )?;
+        if let Some(tx) = &envelope.confirmation {
+            self.transaction.confirm(&hash, tx)?;
+        }
         self.wake(&Dependency::Message(hash).to_string())?;
         for provided in effects.iter().filter_map(Effect::provides) {
             self.wake(&provided.to_string())?;
@@ -396,6 +483,9 @@ impl Step<'_> {
             rejection: otherwise,
             reception_time: envelope.reception_time,
         })?;
+        if let Some(tx) = &envelope.confirmation {
+            self.transaction.confirm(&parsed.message.item_hash, tx)?;
+        }
         self.consequences.stopped_waiting.extend(before);
         self.consequences.started_waiting.push(key);
         if let Some(hash) = on.fetchable() {
@@ -414,6 +504,18 @@ impl Step<'_> {
         envelope: &Envelope,
     ) -> Result<Outcome, StoreError> {
         let hash = &parsed.message.item_hash;
+        if envelope.confirmation.is_some() {
+            // What is stored is confirmed whatever the copy's own faults (`spec: messages.md §7`).
+            let stored = match self.transaction.status(hash)? {
+                Some(MessageStatus::Processed) => Some(Outcome::Processed),
+                Some(MessageStatus::Removing) => Some(Outcome::Removing),
+                _ => None,
+            };
+            if let Some(outcome) = stored {
+                self.confirm_stored(hash, envelope, None)?;
+                return Ok(outcome);
+            }
+        }
         let others_wait = self.leave_waiting(envelope, hash)?;
         if others_wait {
             // Another copy may still succeed: the hash stays pending.
@@ -498,6 +600,7 @@ fn resubmission(row: PendingMessage) -> Option<Submission> {
         reception_time: row.reception_time,
         waiting: Some(row.id),
         awaited: Some(row.waits_on),
+        confirmation: None,
         ticket: None,
         reply: None,
         permit: None,
