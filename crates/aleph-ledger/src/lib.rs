@@ -3,6 +3,7 @@ mod acceptance;
 mod amount;
 mod balance;
 mod cost;
+pub mod credit;
 pub mod cutoffs;
 mod decimal;
 mod estimate;

@@ -2,6 +2,7 @@
 
 mod defaults;
 mod read;
+pub(crate) use read::is_falsy;
 mod timeline;
 
 pub use defaults::default_prices;

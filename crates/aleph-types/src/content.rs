@@ -30,6 +30,7 @@ pub use executable::{
 };
 pub use forget::ForgetContent;
 pub use instance::{InstanceContent, RootfsVolume};
+pub use number::{lax_float, lax_integer};
 pub use post::PostContent;
 pub use program::{
     CodeContent, DataContent, Encoding, ExportContent, FunctionTriggers, Interface, ProgramContent,

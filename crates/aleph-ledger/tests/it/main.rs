@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod acceptance;
+mod book;
 mod costs;
+mod credit_properties;
+mod credits;
 mod decimal;
 mod vectors;

@@ -32,7 +32,7 @@ fn integer_of_text(text: &str) -> Option<i128> {
 }
 
 /// Integers, doubles without a fraction, flags, and texts of these integers.
-pub(super) fn lax_integer(value: &Value) -> Option<i128> {
+pub fn lax_integer(value: &Value) -> Option<i128> {
     match value {
         Value::Number(number) => number.as_i128().or_else(|| {
             let float = number.as_f64()?;
@@ -46,7 +46,7 @@ pub(super) fn lax_integer(value: &Value) -> Option<i128> {
 }
 
 /// Numbers, flags, and texts of numbers. May be NaN or infinite: ranges refuse these.
-pub(super) fn lax_float(value: &Value) -> Option<f64> {
+pub fn lax_float(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
         Value::Bool(flag) => Some(f64::from(u8::from(*flag))),

@@ -1,0 +1,133 @@
+//! Computing accounts anew from their history, when an operation arrives after later ones.
+//!
+//! Whom does it concern? The accounts that the operation touches, and everybody who got something from
+//! them at or after it, and so on. Their histories are merged and replayed with the late operation in
+//! its place. Histories are read in pages; only lots and one post at a time are in memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use aleph_types::Address;
+
+use super::apply::Books;
+use super::{
+    Applied, CreditEffect, CreditFacts, CreditRules, EntryKind, HistoryPlace, HistoryRow, Moment, Operation,
+    Transfer,
+};
+
+/// Rows that are read at once.
+const PAGE: usize = 512;
+
+/// One account's history, read in pages.
+struct Stream {
+    account: Address,
+    rows: VecDeque<HistoryRow>,
+    read_to: Option<HistoryPlace>,
+    is_complete: bool,
+}
+
+impl Stream {
+    fn head<F: CreditFacts>(&mut self, facts: &mut F) -> Result<Option<&HistoryRow>, F::Error> {
+        if self.rows.is_empty() && !self.is_complete {
+            let page = facts.history(&self.account, self.read_to.as_ref(), PAGE)?;
+            self.is_complete = page.len() < PAGE;
+            self.read_to = page.last().map(|row| row.place.clone()).or(self.read_to.take());
+            self.rows = page.into();
+        }
+        Ok(self.rows.front())
+    }
+}
+
+/// Everybody whom the operation concerns.
+fn concerned<F: CreditFacts>(
+    start: Vec<Address>,
+    since: &Moment,
+    facts: &mut F,
+) -> Result<BTreeSet<Address>, F::Error> {
+    let mut known = BTreeSet::new();
+    let mut open = start;
+    while let Some(account) = open.pop() {
+        if known.insert(account.clone()) {
+            open.extend(facts.recipients(&account, since)?);
+        }
+    }
+    Ok(known)
+}
+
+/// Replays one post's rows. Returns the rows of a transfer by an account that is computed anew.
+fn replay(books: &mut Books, moment: &Moment, rows: &[HistoryRow], rules: &CreditRules) -> Vec<HistoryRow> {
+    let sent: Vec<&HistoryRow> = rows.iter().filter(|row| row.kind == EntryKind::Sent).collect();
+    if let Some(first) = sent.first() {
+        // What others received of it follows from the sender's lots.
+        let sender = first.address.clone();
+        let transfers: Vec<Transfer> = sent
+            .iter()
+            .map(|row| Transfer {
+                recipient: row.counterparty(),
+                amount: row.amount.saturating_neg(),
+                expiration: row.requested_expiration,
+            })
+            .collect();
+        return books.transfer(&sender, moment, &transfers, rules);
+    }
+    for row in rows {
+        match row.kind {
+            EntryKind::Granted | EntryKind::Received => books.credit(row),
+            EntryKind::Spent => books.spend(&row.address, moment, row.amount.saturating_neg()),
+            EntryKind::Sent => {}
+        }
+    }
+    Vec::new()
+}
+
+pub(super) fn run<F: CreditFacts>(
+    operation: &Operation,
+    rules: &CreditRules,
+    touched: Vec<Address>,
+    facts: &mut F,
+) -> Result<Applied, F::Error> {
+    let accounts = concerned(touched, &operation.moment, facts)?;
+    let rebuilt = accounts.len();
+    let mut books = Books { lots: accounts.iter().map(|account| (account.clone(), Vec::new())).collect() };
+    let mut streams: Vec<Stream> = accounts
+        .into_iter()
+        .map(|account| Stream { account, rows: VecDeque::new(), read_to: None, is_complete: false })
+        .collect();
+    // Which stream is next: by the place of its head.
+    let mut heads: BTreeMap<(HistoryPlace, usize), ()> = BTreeMap::new();
+    for (number, stream) in streams.iter_mut().enumerate() {
+        if let Some(row) = stream.head(facts)? {
+            heads.insert((row.place.clone(), number), ());
+        }
+    }
+    let mut effects = Vec::new();
+    let mut own_rows: Option<Vec<HistoryRow>> = None;
+    while let Some(((place, _), ())) = heads.first_key_value() {
+        let moment = place.moment.clone();
+        if own_rows.is_none() && moment > operation.moment {
+            own_rows = Some(books.operate(operation, rules));
+        }
+        let mut rows: Vec<HistoryRow> = Vec::new();
+        while let Some(first) = heads.first_entry().filter(|first| first.key().0.moment == moment) {
+            let ((_, number), ()) = first.remove_entry();
+            let Some(stream) = streams.get_mut(number) else { continue };
+            rows.extend(stream.rows.pop_front());
+            if let Some(row) = stream.head(facts)? {
+                heads.insert((row.place.clone(), number), ());
+            }
+        }
+        let anew = replay(&mut books, &moment, &rows, rules);
+        if !anew.is_empty() && moment > operation.moment && anew != rows {
+            effects.push(CreditEffect::ReplaceRows { message: moment.message, rows: anew });
+        }
+    }
+    let own_rows = match own_rows {
+        Some(rows) => rows,
+        None => books.operate(operation, rules),
+    };
+    effects.insert(0, CreditEffect::AddRows(own_rows));
+    for (owner, mut lots) in books.lots {
+        lots.sort_by(|a, b| a.key.cmp(&b.key));
+        effects.push(CreditEffect::ReplaceLots { owner, lots });
+    }
+    Ok(Applied::Now { effects, rebuilt })
+}
