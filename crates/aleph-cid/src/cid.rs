@@ -212,7 +212,8 @@ impl Cid {
             (code, _) => return Err(CidError::UnsupportedHash(code)),
         }
         // Numbers have one form only, so that a block has one name only.
-        if cid.encoded_len() != taken {
+        // The length alone would pass numbers whose last byte has bits beyond 64.
+        if cid.to_bytes() != bytes[..taken] {
             return Err(CidError::MalformedBytes("a number is not in its shortest form"));
         }
         Ok((Self(cid), taken))
@@ -371,6 +372,19 @@ mod tests {
         assert!(raw.matches(b"") && !raw.matches(b"x"));
         assert_eq!(raw, Cid::raw(raw.digest().unwrap()));
         assert_eq!(raw.block_hash(), Some(ItemHash::sha256(b"")));
+    }
+
+    /// Found by fuzzing: ten bytes, of which the last one has bits that fall off.
+    #[test]
+    fn numbers_beyond_64_bits_are_no_second_name() {
+        let with = |last: u8| {
+            let mut bytes = vec![1, 0xff, 0xfb];
+            bytes.extend([0xff; 7]);
+            bytes.extend([last, 0, 1, 7]);
+            bytes
+        };
+        assert!(Cid::from_bytes(&with(1)).is_ok());
+        assert!(Cid::from_bytes(&with(0x55)).is_err());
     }
 
     #[test]
