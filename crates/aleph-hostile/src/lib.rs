@@ -14,6 +14,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a target tells what it found by a panic")]
 
 mod codec;
+mod dags;
 mod family;
 mod forms;
 mod hashes;
@@ -48,6 +49,9 @@ targets! {
     content: forms::content, 16384;
     envelope: forms::envelope, 16384;
     item_hash: hashes::item_hash, 256;
+    cid: dags::cid, 256;
+    car: dags::car, 4096;
+    dag: dags::dag, 1024;
     signature: signatures::any, 4096;
     evm_signature: signatures::evm_text, 1024;
     signed_evm: signatures::evm, 512;
