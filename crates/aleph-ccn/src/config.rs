@@ -39,11 +39,16 @@ pub struct Config {
 pub struct StorageConfig {
     /// Folder of the database, files and keys.
     pub data_dir: PathBuf,
+    /// Seconds between two looks for files that nothing holds any more; the first comes after as many.
+    pub collect_seconds: u64,
 }
 
 impl Default for StorageConfig {
     fn default() -> Self {
-        Self { data_dir: PathBuf::from(defaults::DATA_DIR) }
+        Self {
+            data_dir: PathBuf::from(defaults::DATA_DIR),
+            collect_seconds: defaults::COLLECT_EVERY.as_secs(),
+        }
     }
 }
 
@@ -51,6 +56,11 @@ impl StorageConfig {
     /// The database file.
     pub fn database(&self) -> PathBuf {
         self.data_dir.join("node.sqlite3")
+    }
+
+    /// How often files that nothing holds are looked for.
+    pub fn collect_interval(&self) -> Duration {
+        Duration::from_secs(self.collect_seconds.max(1))
     }
 
     /// The folder of files by hash.

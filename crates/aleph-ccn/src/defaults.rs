@@ -35,6 +35,9 @@ pub(crate) const METRICS_PUBLISHERS: [&str; 1] = ["0x4D52380D3191274a04846c89c06
 /// stages (`spec: messages.md §9`); ten minutes lie between.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
+/// As the reference's collector: files rest a day in any case before they go (`spec: messages.md §16`).
+pub(crate) const COLLECT_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// How often overdue messages are looked for; a refusal may be late by as much.
 pub(crate) const EXPIRY_TICK: Duration = Duration::from_secs(1);
 

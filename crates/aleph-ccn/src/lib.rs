@@ -13,6 +13,7 @@
 
 mod api;
 mod clock;
+mod collector;
 mod config;
 mod defaults;
 mod intake;
@@ -24,6 +25,7 @@ pub mod pipeline;
 mod placement;
 mod resolve;
 
+pub use collector::{CollectError, CollectReport, Collector};
 pub use config::{
     ApiConfig, Config, HttpConfig, KeyKind, LimitsConfig, NetworkConfig, P2pConfig, PipelineConfig,
     PlacementConfig, StorageConfig, UploadsConfig,

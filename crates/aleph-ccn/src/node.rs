@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::collector::Collector;
 use crate::config::Config;
 use crate::defaults;
 use crate::intake::{catch_up::CatchUp, genesis, gossip};
@@ -112,6 +113,8 @@ pub struct Node {
     pub network: Option<NetworkHandle>,
     /// Programs on compute nodes.
     pub placement: Placement,
+    /// Deletes files that nothing holds.
+    pub collector: Collector,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// When the node started.
@@ -202,6 +205,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         pipeline: pipeline.clone(),
         network: network.clone(),
         placement: placement.clone(),
+        collector: Collector::new(store.clone(), blobs.clone(), pipeline.clone()),
         metrics: Arc::clone(&metrics),
         started,
         stopping: stopping.clone(),
@@ -240,6 +244,8 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     tasks.spawn(catch_up.run(nudge, stopping.clone()));
     tasks.spawn(placement.run(stopping.clone()));
     tasks.spawn(expire(pipeline, stopping.clone()));
+    let collector = node.collector.clone();
+    tasks.spawn(collector.run(node.config.storage.collect_interval(), stopping.clone()));
     Ok(RunningNode { node, address, listener, threads, tasks, _lock: lock })
 }
 
