@@ -73,7 +73,7 @@ fn items(bytes: &[u8], step: usize, limits: CarLimits) -> Result<(Vec<Cid>, Vec<
         while let Some(item) = reader.next_item(&mut piece).map_err(|error| error.to_string())? {
             match item {
                 CarItem::Header(header) => roots.extend(header.roots().iter().copied()),
-                CarItem::Block(cid, block) => {
+                CarItem::Block { cid, block, .. } => {
                     assert!(cid.matches(block));
                     blocks.push(block.to_vec());
                 }
