@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::message_json::{ContentFormat, push_message};
-use crate::{Pipeline, ProcessedMessage};
+use crate::{Origin, Pipeline, ProcessedMessage};
 
 /// Messages that a socket may lag behind before it is dropped: several of the pipeline's largest batches.
 const BEHIND: usize = 16 * 1024;
@@ -67,7 +67,7 @@ impl Written {
         };
         let write = || {
             let mut text = Vec::with_capacity(self.processed.document.len() * 2 + 512);
-            push_message(&mut text, &self.processed.message, &self.processed.document, None, format);
+            push_message(&mut text, &self.processed.message, &self.processed.document, None, format, &[]);
             frame_of(text)
         };
         written.get_or_init(write).clone()
@@ -112,6 +112,8 @@ async fn pass_on(mut feed: broadcast::Receiver<Arc<ProcessedMessage>>, sockets: 
     let mut recent = Recent::default();
     loop {
         let next = match feed.recv().await {
+            // As in the reference, what a chain brings is not shown live.
+            Ok(processed) if matches!(processed.origin, Origin::Chain | Origin::Contract) => continue,
             Ok(processed) => {
                 // The document, the envelope's copy of it, and a frame with both.
                 let size = processed.document.len() * 4 + 2048;

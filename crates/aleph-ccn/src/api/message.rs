@@ -52,7 +52,14 @@ pub(super) async fn get(State(api): State<Arc<Api>>, Path(hash): Path<String>) -
     let mut object = Object::new(&mut body);
     push_status(&mut object, fate.status(), &hash, fate.reception_time());
     let push_stored = |object: &mut Object<'_>, stored: &StoredMessage| {
-        push_message(object.field("message"), &stored.message, stored.content(), None, ContentFormat::Full);
+        push_message(
+            object.field("message"),
+            &stored.message,
+            stored.content(),
+            None,
+            ContentFormat::Full,
+            &stored.confirmations,
+        );
     };
     match &fate {
         MessageFate::Pending { copies, .. } => {

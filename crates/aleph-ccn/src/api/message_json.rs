@@ -1,9 +1,9 @@
 //! Messages as lists, single answers and sockets show them (`spec: ccn-api.md §3`).
 
 use aleph_store::queries::{PendingCopy, Skeleton, StoredMessage};
-use aleph_types::{ItemHash, Message, MessageStatus, MessageType};
+use aleph_types::{ChainTx, ItemHash, Message, MessageStatus, MessageType};
 
-use super::json::{Object, fields, push_text};
+use super::json::{Object, fields, push_list, push_text};
 
 /// How much of the content is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -51,6 +51,7 @@ pub(super) fn push_message(
     content: &str,
     size: Option<u64>,
     format: ContentFormat,
+    confirmations: &[ChainTx],
 ) {
     let mut object = Object::new(out);
     push_envelope(&mut object, message);
@@ -64,12 +65,26 @@ pub(super) fn push_message(
         ContentFormat::Headers => push_headers(object.field("content"), message.message_type, content),
         ContentFormat::None => {}
     }
-    object.raw("confirmed", "false").raw("confirmations", "[]").end();
+    object.raw("confirmed", if confirmations.is_empty() { "false" } else { "true" });
+    push_confirmations(&mut object, confirmations);
+    object.end();
+}
+
+/// The key `confirmations`: transactions that carry the message.
+pub(super) fn push_confirmations(object: &mut Object<'_>, confirmations: &[ChainTx]) {
+    push_list(object.field("confirmations"), confirmations, |out, tx| {
+        let mut confirmation = Object::new(out);
+        confirmation
+            .text("chain", tx.chain.as_str())
+            .text("hash", &tx.hash)
+            .number("height", tx.height)
+            .end();
+    });
 }
 
 /// A message of a list.
 pub(super) fn push_stored(out: &mut Vec<u8>, stored: &StoredMessage, format: ContentFormat) {
-    push_message(out, &stored.message, stored.content(), Some(stored.size), format);
+    push_message(out, &stored.message, stored.content(), Some(stored.size), format, &stored.confirmations);
 }
 
 /// The owner, and what the message is about.
@@ -166,7 +181,7 @@ mod tests {
         let content = r#"{"address":"0xA","time":1.50, "type":"note","content":{"x":1e2},"ref":null}"#;
         let message = message(content);
         let mut out = Vec::new();
-        push_message(&mut out, &message, content, Some(7), ContentFormat::Full);
+        push_message(&mut out, &message, content, Some(7), ContentFormat::Full, &[]);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains(content), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap();
@@ -177,13 +192,13 @@ mod tests {
         assert_eq!(value["confirmations"], json!([]));
 
         let mut out = Vec::new();
-        push_message(&mut out, &message, content, None, ContentFormat::Headers);
+        push_message(&mut out, &message, content, None, ContentFormat::Headers, &[]);
         let value: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["content"], json!({"address": "0xA", "type": "note"}));
         assert_eq!(value.get("size"), None);
 
         let mut out = Vec::new();
-        push_message(&mut out, &message, content, None, ContentFormat::None);
+        push_message(&mut out, &message, content, None, ContentFormat::None, &[]);
         assert_eq!(serde_json::from_slice::<Value>(&out).unwrap().get("content"), None);
     }
 

@@ -10,6 +10,7 @@ use super::Api;
 use super::errors::ApiError;
 use super::json::{Object, fields, text_field};
 use super::message_filter::by_confirmation;
+use super::message_json::push_confirmations;
 use super::openapi::params::{PageParams, PostParams};
 use super::openapi::shapes::{PostsPage, PostsPageV0};
 use super::pages::{self, Cursor, Paging, Piece};
@@ -197,14 +198,15 @@ fn push_v0(out: &mut Vec<u8>, post: &StoredPost) {
         .text("sender", post.owner.as_str())
         .text("type", &shown_type)
         .optional_text("channel", post.channel.as_ref().map(|channel| channel.as_str()))
-        .raw("confirmed", "false")
+        .raw("confirmed", if post.latest.confirmations.is_empty() { "false" } else { "true" })
         .raw("content", content.get("content").map_or("null", |content| content.get()))
         .optional_text("item_content", latest.item_content.as_deref())
         .text("item_type", latest.item_type.as_str())
         .optional_text("signature", latest_signature.as_ref().map(|signature| signature.as_str()))
         .number("size", post.latest.size)
-        .time("time", latest.time)
-        .raw("confirmations", "[]")
+        .time("time", latest.time);
+    push_confirmations(&mut object, &post.latest.confirmations);
+    object
         .text("original_item_hash", post.original.as_str())
         .optional_text("original_signature", original_signature.as_ref().map(|signature| signature.as_str()))
         .text("original_type", &post.post_type)
