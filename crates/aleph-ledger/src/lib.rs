@@ -9,6 +9,7 @@ mod decimal;
 mod estimate;
 mod notice;
 mod pricing;
+pub mod removal;
 mod settings;
 
 pub use acceptance::{AccountFacts, Allocation, FreeBecause, Gate, PaymentRules, Refusal, Terms};

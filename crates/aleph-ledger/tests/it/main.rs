@@ -8,4 +8,5 @@ mod costs;
 mod credit_properties;
 mod credits;
 mod decimal;
+mod jobs;
 mod vectors;
