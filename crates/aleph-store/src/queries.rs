@@ -30,7 +30,7 @@ pub use messages::{MessageTotal, StoredMessage};
 pub use node_counts::NodeCounts;
 pub use posts::{PostFilter, PostQuery, StoredPost};
 pub use skeletons::{Skeleton, SkeletonFilter, SkeletonQuery};
-pub use story::{MessageStory, Permission, Trace, Waiting};
+pub use story::{HeldFile, MessageStory, Permission, Trace, Waiting};
 
 /// The direction of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use aleph_rules::Dependency;
-use aleph_store::queries::{MessageFate, MessageStory, Permission, Skeleton, StoredMessage, Trace, Waiting};
-use aleph_types::{Chain, ErrorCode, ItemHash, Message, MessageStatus, SignatureFamily};
+use aleph_store::queries::{
+    HeldFile, MessageFate, MessageStory, Permission, Skeleton, StoredMessage, Trace, Waiting,
+};
+use aleph_types::{
+    Chain, ChainTx, ErrorCode, ItemHash, Message, MessageStatus, MessageType, SignatureFamily,
+};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -55,7 +59,10 @@ impl Telling {
         telling.say(format!("This node met the message at {met}{}.", came(story.origin.as_deref())));
         telling.field("origin", story.origin.clone());
         match &story.fate {
-            MessageFate::Pending { copies, .. } => telling.waits(copies.len(), &story.waiting),
+            MessageFate::Pending { copies, .. } => {
+                telling.waits(copies.len(), &story.waiting);
+                telling.confirmed(&story.confirmations);
+            }
             MessageFate::Processed { message, .. } => telling.stored(message, story),
             MessageFate::Removing { message, .. } => {
                 telling.stored(message, story);
@@ -69,6 +76,7 @@ impl Telling {
             }
             MessageFate::Rejected { code, details, .. } => telling.refused(*code, details.as_deref()),
         }
+        telling.holds(&story.holds);
         telling.fields.insert("words".to_owned(), telling.words.into());
         Value::Object(telling.fields)
     }
@@ -132,21 +140,89 @@ impl Telling {
         let message = &stored.message;
         self.about(message, stored.owner.as_str());
         self.field("size", stored.size);
-        let trusted = story.origin.as_deref() == Some("genesis");
+        let origin = story.origin.as_deref();
+        let trusted = matches!(origin, Some("genesis" | "contract"));
         let family = family(message.chain);
         self.field(
             "signature",
             json!({ "chain": message.chain.as_str(), "family": family, "checked": !trusted }),
         );
-        self.say(if trusted {
-            "It is of the genesis of this private network, which is trusted without signatures.".to_owned()
-        } else {
-            format!("Its signature is of {} ({family} keys) and was checked.", message.chain)
+        self.say(match origin {
+            Some("genesis") => {
+                "It is of the genesis of this private network, which is trusted without signatures."
+                    .to_owned()
+            }
+            Some("contract") => format!(
+                "A smart contract on {} told it and stands for its sender: it needs no signature.",
+                message.chain
+            ),
+            _ => format!("Its signature is of {} ({family} keys) and was checked.", message.chain),
         });
+        self.confirmed(&stored.confirmations);
         if let Some(permission) = &story.permission {
             self.permission(message, stored.owner.as_str(), permission);
         }
         self.trace(&message.item_hash, &story.trace);
+        if let (MessageType::VProgram, Trace::Vm { needs, .. }) = (message.message_type, &story.trace) {
+            // What it needs without naming it, the manifest names.
+            let bundle = needs.iter().find(|needed| !stored.content().contains(needed.as_str()));
+            if let Some(bundle) = bundle {
+                self.say(format!("The manifest of its runtime names the bundle {bundle}."));
+            }
+            self.field("bundle", bundle.map(ItemHash::as_str));
+        }
+    }
+
+    /// Transactions of chains that carry the message.
+    fn confirmed(&mut self, confirmations: &[ChainTx]) {
+        let list: Vec<Value> = confirmations
+            .iter()
+            .map(|tx| {
+                json!({
+                    "chain": tx.chain.as_str(),
+                    "hash": tx.hash,
+                    "height": tx.height,
+                    "time": tx.time.iso_z().to_string(),
+                    "publisher": tx.publisher,
+                })
+            })
+            .collect();
+        self.field("confirmations", list);
+        for tx in confirmations {
+            self.say(format!(
+                "Transaction {} of {} carries it, in block {} at {}, sent by {}.",
+                tx.hash,
+                tx.chain,
+                tx.height,
+                tx.time.iso_z(),
+                tx.publisher
+            ));
+        }
+    }
+
+    /// Files that are kept because of the message.
+    fn holds(&mut self, holds: &[HeldFile]) {
+        let list: Vec<Value> = holds
+            .iter()
+            .map(|held| {
+                let until = held.until.map(|until| until.iso_z().to_string());
+                json!({ "file": held.file, "pin": held.kind, "until": until })
+            })
+            .collect();
+        self.field("holds", list);
+        for held in holds {
+            match held.until {
+                Some(until) => self.say(format!(
+                    "Nothing holds the file {} any more; it is kept until {}, then collected.",
+                    held.file,
+                    until.iso_z()
+                )),
+                None if held.kind == "content" => {
+                    self.say(format!("Its content is kept as the file {}.", held.file));
+                }
+                None => {}
+            }
+        }
     }
 
     fn about(&mut self, message: &Message, owner: &str) {
@@ -315,6 +391,8 @@ fn came(origin: Option<&str>) -> &'static str {
         Some("gossip") => "; it came by gossip",
         Some("catch-up") => "; another node had it when this one caught up",
         Some("genesis") => "; it stands in the genesis file",
+        Some("chain") => "; an archive on a chain holds it",
+        Some("contract") => "; a contract on a chain told it",
         _ => "",
     }
 }

@@ -1,7 +1,7 @@
 //! A message's life as far as this node knows it: for people who ask why.
 
 use aleph_rules::{Facts, Fate, Subject, granting_entry};
-use aleph_types::{Address, ItemHash, MessageStatus, MessageType, Rejection, Timestamp};
+use aleph_types::{Address, ChainTx, ItemHash, MessageStatus, MessageType, Rejection, Timestamp};
 use serde_json::Value;
 
 use super::fate::{self, MessageFate};
@@ -9,7 +9,7 @@ use super::messages::StoredMessage;
 use crate::engine::{Session, values};
 use crate::facts::StoredFacts;
 use crate::statuses::status_of;
-use crate::{Store, StoreError, sync};
+use crate::{Store, StoreError, confirmations, sync};
 
 /// Entries of a list that are told one by one.
 const TOLD: usize = 50;
@@ -60,6 +60,17 @@ pub enum Trace {
     Nothing,
 }
 
+/// A file that is kept because of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldFile {
+    /// The file.
+    pub file: ItemHash,
+    /// `message`, `content` or `grace_period`.
+    pub kind: String,
+    /// When the grace time ends.
+    pub until: Option<Timestamp>,
+}
+
 /// A message's life on this node, all at one instant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MessageStory {
@@ -73,15 +84,29 @@ pub struct MessageStory {
     pub permission: Option<Permission>,
     /// While it is stored: what it did.
     pub trace: Trace,
+    /// Files that are kept because of it, also after it was forgotten.
+    pub holds: Vec<HeldFile>,
+    /// While it waits: transactions of chains that carry it. A stored message has its own list.
+    pub confirmations: Vec<ChainTx>,
 }
 
 fn story(session: &Session, hash: &ItemHash) -> Result<Option<MessageStory>, StoreError> {
     let session = session.snapshot()?;
     let Some(fate) = fate::fate(&session, hash)? else { return Ok(None) };
-    let mut story =
-        MessageStory { fate, origin: None, waiting: Vec::new(), permission: None, trace: Trace::Nothing };
+    let mut story = MessageStory {
+        fate,
+        origin: None,
+        waiting: Vec::new(),
+        permission: None,
+        trace: Trace::Nothing,
+        holds: held(&session, hash)?,
+        confirmations: Vec::new(),
+    };
     match &story.fate {
-        MessageFate::Pending { .. } => story.waiting = waiting(&session, hash)?,
+        MessageFate::Pending { .. } => {
+            story.waiting = waiting(&session, hash)?;
+            story.confirmations = confirmations::of_message(&session, hash)?;
+        }
         MessageFate::Processed { message, .. } | MessageFate::Removing { message, .. } => {
             let content = aleph_types::json::parse(message.content().as_bytes())
                 .map_err(|_| StoreError::corrupt("content of message", hash.as_str()))?;
@@ -94,6 +119,17 @@ fn story(session: &Session, hash: &ItemHash) -> Result<Option<MessageStory>, Sto
         _ => {}
     }
     Ok(Some(story))
+}
+
+fn held(session: &Session, hash: &ItemHash) -> Result<Vec<HeldFile>, StoreError> {
+    session.rows(
+        "SELECT file, kind, delete_by FROM file_pins WHERE pinned_by = ?1 ORDER BY kind, file",
+        values![hash.as_str()],
+        |row| {
+            let until = row.opt_int(2)?.map(Timestamp::from_micros);
+            Ok(HeldFile { file: row.hash(0)?, kind: row.string(1)?, until })
+        },
+    )
 }
 
 fn waiting(session: &Session, hash: &ItemHash) -> Result<Vec<Waiting>, StoreError> {
