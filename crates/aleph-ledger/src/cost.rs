@@ -113,6 +113,17 @@ pub struct Way {
     pub raised_to: Option<Amount>,
 }
 
+/// The three ways of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ways {
+    /// Hold.
+    pub hold: Way,
+    /// Stream.
+    pub stream: Way,
+    /// Credit.
+    pub credit: Way,
+}
+
 /// What a line was computed from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inputs {
@@ -124,12 +135,8 @@ pub enum Inputs {
         origin: Origin,
         /// How much.
         quantity: Quantity,
-        /// Hold.
-        hold: Way,
-        /// Stream.
-        stream: Way,
-        /// Credit.
-        credit: Way,
+        /// From price to amount.
+        ways: Box<Ways>,
     },
     /// The disk that compute units include: never more than the volumes cost.
     Discount {

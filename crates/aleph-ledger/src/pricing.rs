@@ -6,7 +6,7 @@ pub(crate) use read::is_falsy;
 mod timeline;
 
 pub use defaults::default_prices;
-pub use timeline::{PriceElement, Timeline};
+pub use timeline::{Element, Timeline};
 
 use std::collections::BTreeMap;
 use std::fmt;

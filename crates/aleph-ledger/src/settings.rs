@@ -4,7 +4,7 @@
 use aleph_types::{Address, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::Notice;
+use crate::{Element, Notice};
 
 /// Key of the settings aggregate.
 pub const SETTINGS_KEY: &str = "settings";
@@ -74,48 +74,68 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The settings without any key.
+    fn empty() -> Self {
+        Self { compatible_gpus: Vec::new(), community_wallet: None, community_since: Timestamp::EPOCH }
+    }
+
     /// Reads the aggregate as a whole. Missing keys count as empty, a malformed one keeps the value of
     /// `last_good` and says so.
     pub fn read(aggregate: &Map<String, Value>, last_good: &Settings) -> (Self, Vec<Notice>) {
+        let mut settings = Self::empty();
+        let notices = settings.take(aggregate, last_good);
+        (settings, notices)
+    }
+
+    /// The settings after every element of the aggregate, in any order: as [`Settings::read`], but the
+    /// last good value of a key is the same on every node.
+    pub fn of_elements(mut elements: Vec<Element>) -> (Self, Vec<Notice>) {
+        Element::sort(&mut elements);
+        let mut in_force = Self::default();
+        let mut notices = Vec::new();
+        for (number, element) in elements.iter().enumerate() {
+            let mut next = if number == 0 { Self::empty() } else { in_force.clone() };
+            notices.extend(next.take(&element.content, &in_force));
+            in_force = next;
+        }
+        (in_force, notices)
+    }
+
+    /// Takes the keys that are there.
+    fn take(&mut self, sent: &Map<String, Value>, last_good: &Settings) -> Vec<Notice> {
         let mut notices = Vec::new();
         let mut kept = |field, fault: &str| {
             notices.push(Notice::SettingKept { field, fault: fault.to_owned() });
         };
-        let compatible_gpus = match aggregate.get("compatible_gpus") {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(items)) => match items.iter().map(card).collect::<Option<Vec<_>>>() {
-                Some(cards) => cards,
-                None => {
-                    kept("compatible_gpus", "each needs name, model, vendor and device_id");
-                    last_good.compatible_gpus.clone()
-                }
-            },
-            Some(_) => {
-                kept("compatible_gpus", "must be a list");
+        if let Some(value) = sent.get("compatible_gpus") {
+            let cards = match value {
+                Value::Null => Some(Vec::new()),
+                Value::Array(items) => items.iter().map(card).collect(),
+                _ => None,
+            };
+            self.compatible_gpus = cards.unwrap_or_else(|| {
+                kept("compatible_gpus", "must be a list of cards with name, model, vendor and device_id");
                 last_good.compatible_gpus.clone()
-            }
-        };
-        let community_wallet = match aggregate.get("community_wallet_address") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => {
-                Some(text.as_str()).filter(|text| !text.is_empty()).map(Address::from)
-            }
-            Some(_) => {
-                kept("community_wallet_address", "must be text");
-                last_good.community_wallet.clone()
-            }
-        };
-        let community_since = match aggregate.get("community_wallet_timestamp") {
-            None | Some(Value::Null) => Timestamp::EPOCH,
-            Some(value) => match value.as_f64().and_then(|seconds| Timestamp::from_secs_f64(seconds).ok()) {
-                Some(time) => time,
-                None => {
-                    kept("community_wallet_timestamp", "must be a number of seconds");
-                    last_good.community_since
+            });
+        }
+        if let Some(value) = sent.get("community_wallet_address") {
+            self.community_wallet = match value {
+                Value::Null => None,
+                Value::String(text) => Some(Address::from(text.as_str())).filter(|_| !text.is_empty()),
+                _ => {
+                    kept("community_wallet_address", "must be text");
+                    last_good.community_wallet.clone()
                 }
-            },
-        };
-        (Self { compatible_gpus, community_wallet, community_since }, notices)
+            };
+        }
+        if let Some(value) = sent.get("community_wallet_timestamp").filter(|value| !value.is_null()) {
+            let time = value.as_f64().and_then(|seconds| Timestamp::from_secs_f64(seconds).ok());
+            self.community_since = time.unwrap_or_else(|| {
+                kept("community_wallet_timestamp", "must be a number of seconds");
+                last_good.community_since
+            });
+        }
+        notices
     }
 
     /// The model of a device; the first card with that id counts.
@@ -155,5 +175,19 @@ mod tests {
         let (kept, notices) = Settings::read(&bad, &defaults);
         assert_eq!(kept, defaults);
         assert_eq!(notices.len(), 3);
+
+        let element = |digit: &str, seconds, content: Value| Element {
+            message: aleph_types::ItemHash::parse(&digit.repeat(64)).unwrap(),
+            time: Timestamp::from_secs(seconds),
+            content: content.as_object().unwrap().clone(),
+        };
+        let good = element("a", 1, json!({"community_wallet_address": "0xC"}));
+        let bad = element("b", 2, json!({"community_wallet_address": 5, "compatible_gpus": "all"}));
+        for elements in [vec![good.clone(), bad.clone()], vec![bad, good]] {
+            let (settings, notices) = Settings::of_elements(elements);
+            assert_eq!(settings.community_wallet, Some(Address::from("0xC")));
+            assert!(settings.compatible_gpus.is_empty(), "the first element ended the defaults");
+            assert_eq!(notices.len(), 2);
+        }
     }
 }

@@ -4,7 +4,7 @@ use aleph_types::content::PaymentType;
 
 use super::{
     CostError, CostLine, CostType, Costing, Costs, Inputs, Machine, MachineKind, Quantity, Size, Volume, Way,
-    Workload, WorkloadKind,
+    Ways, Workload, WorkloadKind,
 };
 use crate::{Amount, ComputeUnit, Decimal, PriceTable, Prices, Product, ProductPrices, Settings};
 
@@ -62,9 +62,7 @@ fn priced(
         product: entry.product,
         origin: entry.origin.clone(),
         quantity,
-        hold,
-        stream,
-        credit,
+        ways: Box::new(Ways { hold, stream, credit }),
     };
     Ok((costs, inputs))
 }

@@ -6,15 +6,22 @@ use serde_json::{Map, Value};
 use super::{Origin, PriceTable};
 use crate::Notice;
 
-/// One AGGREGATE message of the price publisher.
+/// One AGGREGATE message of the publisher of prices and settings.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PriceElement {
+pub struct Element {
     /// The message.
     pub message: ItemHash,
     /// Its `content.time`.
     pub time: Timestamp,
-    /// What it merges: product to entry.
+    /// What it merges.
     pub content: Map<String, Value>,
+}
+
+impl Element {
+    /// Into the order in which elements count: of equal times the smaller hash comes last.
+    pub(crate) fn sort(elements: &mut [Self]) {
+        elements.sort_by(|a, b| (a.time, Reverse(&a.message)).cmp(&(b.time, Reverse(&b.message))));
+    }
 }
 
 /// The prices at every time: the defaults, then each element in turn.
@@ -36,8 +43,8 @@ impl Default for Timeline {
 
 impl Timeline {
     /// From every element that is known, in any order.
-    pub fn new(mut elements: Vec<PriceElement>) -> Self {
-        elements.sort_by(|a, b| (a.time, Reverse(&a.message)).cmp(&(b.time, Reverse(&b.message))));
+    pub fn new(mut elements: Vec<Element>) -> Self {
+        Element::sort(&mut elements);
         let mut table = PriceTable::default();
         let mut notices = Vec::new();
         let mut steps = Vec::with_capacity(elements.len());
@@ -84,9 +91,9 @@ mod tests {
     use crate::pricing::{Product, default_prices};
     use crate::{CostError, Decimal, PriceFault};
 
-    fn element(digit: &str, seconds: i64, content: Value) -> PriceElement {
+    fn element(digit: &str, seconds: i64, content: Value) -> Element {
         let Value::Object(content) = content else { panic!("an object") };
-        PriceElement {
+        Element {
             message: ItemHash::parse(&digit.repeat(64)).unwrap(),
             time: Timestamp::from_secs(seconds),
             content,

@@ -113,3 +113,31 @@ fn the_defaults_are_the_recorded_ones() {
     assert!(notices.is_empty());
     assert_eq!(Timeline::default().latest(), &PriceTable::default());
 }
+
+/// An explanation has every input, and its formulas end in the amounts of the lines.
+#[test]
+fn explanations_lead_to_the_recorded_amounts() {
+    let Some(file) = vectors::read("costs.json") else { return };
+    let mut lines = 0;
+    for case in file["cases"].as_array().unwrap() {
+        let table = table(&file, case["pricing"].as_str().unwrap());
+        let settings = settings(&file, case["settings"].as_str().unwrap());
+        let Ok(costing) = workload(case).price(&table, &settings) else { continue };
+        let told = costing.explain();
+        assert_eq!(told["total"], case["expected"]["cost"]);
+        for (line, recorded) in
+            told["lines"].as_array().unwrap().iter().zip(case["expected"]["lines"].as_array().unwrap())
+        {
+            for (way, column) in [("hold", "cost_hold"), ("stream", "cost_stream"), ("credit", "cost_credit")]
+            {
+                let amount = recorded[column].as_str().unwrap();
+                assert_eq!(line[way]["amount"], amount);
+                assert!(line[way]["formula"].as_str().unwrap().contains(amount), "{line}");
+            }
+            assert!(line["product"].is_string() && line["origin"]["kind"].is_string(), "{line}");
+            lines += 1;
+        }
+    }
+    println!("costs.json: {lines} lines explained");
+    assert!(lines > 250);
+}

@@ -8,5 +8,7 @@ mod costs;
 mod credit_properties;
 mod credits;
 mod decimal;
+mod foreign;
 mod jobs;
+mod streams;
 mod vectors;
