@@ -46,7 +46,8 @@ pub struct Leaf<'a> {
 
 /// Gives blocks by their names.
 ///
-/// What it gives need not be trusted: readers check every block.
+/// What it gives need not be trusted: readers check every block. It should look blocks up by
+/// [`Cid::block_hash`]: links to one block may differ in version and codec.
 pub trait BlockSource {
     /// Why a block can't be looked up.
     type Error;
@@ -71,9 +72,10 @@ impl BlockSink for Discard {
     }
 }
 
-/// Blocks in memory: for tests and for small trees.
+/// Blocks in memory: for tests and for small trees. A block is found under every name that its bytes
+/// have; identity CIDs are not kept.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryBlocks(HashMap<Cid, Vec<u8>>);
+pub struct MemoryBlocks(HashMap<[u8; 32], (Cid, Vec<u8>)>);
 
 impl MemoryBlocks {
     /// How many different blocks there are.
@@ -86,19 +88,21 @@ impl MemoryBlocks {
         self.0.is_empty()
     }
 
-    /// Every block, in no order.
+    /// Every block with the last name it was put under, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&Cid, &[u8])> {
-        self.0.iter().map(|(cid, block)| (cid, block.as_slice()))
+        self.0.values().map(|(cid, block)| (cid, block.as_slice()))
     }
 
     /// Puts a block under any name: readers find out.
     pub fn insert(&mut self, cid: Cid, block: Vec<u8>) {
-        self.0.insert(cid, block);
+        if let Some(digest) = cid.digest() {
+            self.0.insert(digest, (cid, block));
+        }
     }
 
     /// Takes a block out.
     pub fn remove(&mut self, cid: &Cid) -> Option<Vec<u8>> {
-        self.0.remove(cid)
+        self.0.remove(&cid.digest()?).map(|(_, block)| block)
     }
 }
 
@@ -106,7 +110,7 @@ impl BlockSink for MemoryBlocks {
     type Error = Infallible;
 
     fn put(&mut self, cid: &Cid, block: &[u8]) -> Result<(), Infallible> {
-        self.0.insert(*cid, block.to_vec());
+        self.insert(*cid, block.to_vec());
         Ok(())
     }
 }
@@ -115,6 +119,26 @@ impl BlockSource for MemoryBlocks {
     type Error = Infallible;
 
     fn get(&mut self, cid: &Cid) -> Result<Option<Cow<'_, [u8]>>, Infallible> {
-        Ok(self.0.get(cid).map(|block| Cow::Borrowed(block.as_slice())))
+        let found = cid.digest().and_then(|digest| self.0.get(&digest));
+        Ok(found.map(|(_, block)| Cow::Borrowed(block.as_slice())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cid::Codec;
+
+    #[test]
+    fn a_block_has_many_names() {
+        let mut blocks = MemoryBlocks::default();
+        let v0 = Cid::v0(b"block");
+        blocks.put(&v0, b"block").unwrap();
+        for name in [v0, v0.to_v1(), Cid::v1(Codec::Raw, b"block")] {
+            assert_eq!(blocks.get(&name).unwrap().as_deref(), Some(&b"block"[..]));
+        }
+        let inline = Cid::from_bytes(&[1, 0x55, 0, 1, b'x']).unwrap();
+        blocks.put(&inline, b"x").unwrap();
+        assert_eq!((blocks.len(), blocks.get(&inline).unwrap()), (1, None));
     }
 }
