@@ -5,10 +5,14 @@
 //! for "everything". An index that a statement names with `INDEXED BY`, and an order of tables that it
 //! fixes with `CROSS JOIN … ON`, hold on SQLite.
 
+mod error;
+mod postgres;
 mod row;
 pub(crate) mod sqlite;
 mod value;
 
+pub(crate) use error::EngineError;
+pub(crate) use postgres::{KnownStatus, PostgresSession};
 pub(crate) use row::Row;
 pub(crate) use sqlite::SqliteSession;
 pub(crate) use value::{Value, values};
@@ -19,6 +23,7 @@ use crate::StoreError;
 #[derive(Debug)]
 pub(crate) enum Session {
     Sqlite(SqliteSession),
+    Postgres(Box<PostgresSession>),
 }
 
 impl Session {
@@ -31,6 +36,7 @@ impl Session {
     ) -> Result<Vec<T>, StoreError> {
         match self {
             Self::Sqlite(session) => session.rows(sql, values, read),
+            Self::Postgres(session) => session.rows(sql, values, read),
         }
     }
 
@@ -43,6 +49,7 @@ impl Session {
     ) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(session) => session.each(sql, values, visit),
+            Self::Postgres(session) => session.each(sql, values, visit),
         }
     }
 
@@ -55,6 +62,7 @@ impl Session {
     ) -> Result<Option<T>, StoreError> {
         match self {
             Self::Sqlite(session) => session.first(sql, values, read),
+            Self::Postgres(session) => session.first(sql, values, read),
         }
     }
 
@@ -68,6 +76,7 @@ impl Session {
     pub(crate) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(session) => session.execute(sql, values).map(|_| ()),
+            Self::Postgres(session) => session.execute(sql, values),
         }
     }
 
@@ -75,6 +84,7 @@ impl Session {
     pub(crate) fn execute_counted(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(session) => session.execute(sql, values),
+            Self::Postgres(session) => session.execute_counted(sql, values),
         }
     }
 
@@ -82,6 +92,7 @@ impl Session {
     pub(crate) fn batch(&self, sql: &str) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(session) => session.batch(sql),
+            Self::Postgres(session) => session.batch(sql),
         }
     }
 
@@ -89,6 +100,7 @@ impl Session {
     pub(crate) fn begin(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(session) => session.batch("BEGIN IMMEDIATE"),
+            Self::Postgres(session) => session.begin(),
         }
     }
 
@@ -96,6 +108,7 @@ impl Session {
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(session) => session.batch("COMMIT"),
+            Self::Postgres(session) => session.commit(),
         }
     }
 
@@ -104,6 +117,36 @@ impl Session {
     pub(crate) fn roll_back(&self) {
         match self {
             Self::Sqlite(session) => session.roll_back(),
+            Self::Postgres(session) => session.roll_back(),
+        }
+    }
+
+    /// Whether the session can still be used, as far as can be told without asking the engine.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => true,
+            Self::Postgres(session) => session.is_open(),
+        }
+    }
+
+    /// Whether [`Session::know_status`] saves anything.
+    pub(crate) fn knows_statuses(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// The status of a hash, if the open transaction has seen it. SQLite has it at hand.
+    pub(crate) fn known_status(&self, hash: &str) -> Option<KnownStatus> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(session) => session.known_status(hash),
+        }
+    }
+
+    /// Keeps the status of a hash for as long as the transaction is open, where that saves a question.
+    pub(crate) fn know_status(&self, hash: &str, status: KnownStatus) {
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(session) => session.know_status(hash, status),
         }
     }
 
@@ -111,6 +154,7 @@ impl Session {
     pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, StoreError> {
         match self {
             Self::Sqlite(session) => session.batch("BEGIN DEFERRED")?,
+            Self::Postgres(session) => session.begin_snapshot()?,
         }
         Ok(Snapshot { session: self })
     }

@@ -1,11 +1,13 @@
 use std::path::PathBuf;
 
 use crate::Location;
+use crate::engine::EngineError;
 
 /// What a caller can do about a [`StoreError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// The disk is full or read-only, or the database is locked: nothing was lost; try again later.
+    /// The disk is full or read-only, the database is locked or its server can't be reached: nothing was
+    /// lost; try again later.
     Unavailable,
     /// The file is no database of ours, damaged, or of a newer version: an operator must act.
     Unusable,
@@ -16,9 +18,23 @@ pub enum StoreErrorKind {
 /// Why the database could not do what was asked. A failed transaction changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The engine refused.
-    #[error("{}", sentence(.0))]
-    Engine(#[source] rusqlite::Error),
+    /// The engine refused, or can't be reached.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Another node writes this database.
+    #[error(
+        "another alephd writes this database; stop it, or give this node a database of its own \
+         (a node that was just killed holds it for some seconds)"
+    )]
+    InUse,
+    /// The server keeps texts in an encoding that can't hold all of them.
+    #[error(
+        "the database has the encoding {encoding}; make one with UTF8: createdb -E UTF8 -T template0 NAME"
+    )]
+    Encoding {
+        /// As the server names it.
+        encoding: String,
+    },
     /// The directory of the database can't be made.
     #[error("can't create the folder of the database {path}")]
     Folder {
@@ -69,26 +85,18 @@ impl StoreError {
     /// What a caller can do about it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            Self::Engine(error) => match error.sqlite_error_code() {
-                Some(
-                    rusqlite::ErrorCode::DiskFull
-                    | rusqlite::ErrorCode::ReadOnly
-                    | rusqlite::ErrorCode::SystemIoFailure
-                    | rusqlite::ErrorCode::CannotOpen
-                    | rusqlite::ErrorCode::DatabaseBusy
-                    | rusqlite::ErrorCode::DatabaseLocked
-                    | rusqlite::ErrorCode::OutOfMemory,
-                ) => StoreErrorKind::Unavailable,
-                Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                    StoreErrorKind::Unusable
-                }
-                _ => StoreErrorKind::Bug,
-            },
-            Self::Folder { .. } | Self::Closed => StoreErrorKind::Unavailable,
-            Self::NewerSchema { .. } | Self::ForeignSchema { .. } | Self::Corrupt { .. } => {
-                StoreErrorKind::Unusable
-            }
+            Self::Engine(error) => error.kind(),
+            Self::Folder { .. } | Self::Closed | Self::InUse => StoreErrorKind::Unavailable,
+            Self::NewerSchema { .. }
+            | Self::ForeignSchema { .. }
+            | Self::Encoding { .. }
+            | Self::Corrupt { .. } => StoreErrorKind::Unusable,
         }
+    }
+
+    /// Whether the connection ended; what it was doing is undone, unless it was committing.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.is_lost())
     }
 
     pub(crate) fn corrupt(what: &'static str, value: impl Into<String>) -> Self {
@@ -98,25 +106,6 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Engine(error)
-    }
-}
-
-fn sentence(error: &rusqlite::Error) -> String {
-    match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => {
-            "the disk of the database is full; free some space, the node goes on by itself".to_owned()
-        }
-        Some(rusqlite::ErrorCode::ReadOnly) => {
-            "the database can't be written; check the permissions of its folder and that the disk is not read-only"
-                .to_owned()
-        }
-        Some(rusqlite::ErrorCode::NotADatabase) => {
-            "the file is no SQLite database; move it away and let the node sync again".to_owned()
-        }
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-            "the database is in use by another process; is another alephd running on this data folder?".to_owned()
-        }
-        _ => format!("database error: {error}"),
+        Self::Engine(error.into())
     }
 }

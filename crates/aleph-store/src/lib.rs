@@ -31,7 +31,7 @@ mod writer;
 
 pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
-pub use location::Location;
+pub use location::{Location, LocationError, PostgresUrl};
 pub use store::Store;
 pub use sync::LogEntry;
 pub use writer::{NewMessage, NewPending, PendingMessage, Transaction, Writer};

@@ -15,9 +15,16 @@ const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/0004_confirmations.sql"),
 ];
 
+/// Every migration of PostgreSQL, in the same way.
+const POSTGRES: &[&str] = &[
+    include_str!("../migrations/postgres/0001_core.sql"),
+    include_str!("../migrations/postgres/0002_confirmations.sql"),
+];
+
 pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {
     let migrations = match session {
         Session::Sqlite(_) => SQLITE,
+        Session::Postgres(_) => POSTGRES,
     };
     session.batch(
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, checksum TEXT NOT NULL)",

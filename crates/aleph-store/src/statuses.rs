@@ -12,9 +12,33 @@ pub(crate) fn status_of(
     session: &Session,
     hash: &str,
 ) -> Result<Option<(MessageStatus, Option<i64>)>, StoreError> {
-    session.first("SELECT status, message FROM statuses WHERE item_hash = ?1", values![hash], |row| {
-        Ok((row.word(0, "status")?, row.opt_int(1)?))
-    })
+    if let Some(known) = session.known_status(hash) {
+        return Ok(known);
+    }
+    let found =
+        session.first("SELECT status, message FROM statuses WHERE item_hash = ?1", values![hash], |row| {
+            Ok((row.word(0, "status")?, row.opt_int(1)?))
+        })?;
+    session.know_status(hash, found);
+    Ok(found)
+}
+
+/// Reads the status of every hash that a batch is about, where one question for all is worth it.
+pub(crate) fn prefetch(session: &Session, hashes: &[String]) -> Result<(), StoreError> {
+    if !session.knows_statuses() || hashes.is_empty() {
+        return Ok(());
+    }
+    for hash in hashes {
+        session.know_status(hash, None);
+    }
+    session.each(
+        "SELECT item_hash, status, message FROM statuses WHERE item_hash IN (SELECT value FROM json_each(?1))",
+        values![hashes],
+        |row| {
+            session.know_status(row.text(0)?, Some((row.word(1, "status")?, row.opt_int(2)?)));
+            Ok(())
+        },
+    )
 }
 
 /// Sets the status of a hash and returns the one before. The first reception time stays.
@@ -34,6 +58,7 @@ pub(crate) fn set_status(
         "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)",
         values![hash.as_str(), status.as_str(), reception_time.as_micros(), message],
     )?;
+    session.know_status(hash.as_str(), Some((status, message)));
     if is_final(status) {
         sums.add(Part::Statuses, values![hash.as_str(), status.as_str()]);
     }
@@ -53,6 +78,7 @@ pub(crate) fn change_status(
         "UPDATE statuses SET status = ?2, message = ?3 WHERE item_hash = ?1",
         values![hash.as_str(), status.as_str(), message],
     )?;
+    session.know_status(hash.as_str(), Some((status, message)));
     if is_final(was) {
         sums.subtract(Part::Statuses, values![hash.as_str(), was.as_str()]);
     }

@@ -1,15 +1,20 @@
 //! Opening a database, and the bounded pool of readers that never wait for the writer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::engine::{Session, SqliteSession};
+use crate::engine::{PostgresSession, Session, SqliteSession};
 use crate::{Location, StoreError, Writer, digest, engine, migrations};
 
 /// Queries that may run at once; each holds a connection with its own page cache.
 const READERS: usize = 4;
+
+/// How long a new writer waits for the one before to be gone: a server notices a killed node late.
+const SUCCESSION: Duration = Duration::from_secs(5);
 
 /// The node's database: cheap to clone, safe to share.
 #[derive(Clone)]
@@ -19,6 +24,8 @@ pub struct Store {
 
 struct Inner {
     location: Location,
+    /// Of a server's database, when it was last asked for.
+    size: AtomicU64,
     idle: Mutex<Vec<Session>>,
     permits: Arc<Semaphore>,
 }
@@ -34,14 +41,17 @@ impl Store {
     /// readers and the one writer.
     pub fn open(location: impl Into<Location>) -> Result<(Store, Writer), StoreError> {
         let location = location.into();
-        let session = match &location {
-            Location::Sqlite(path) => Session::Sqlite(SqliteSession::writer(path)?),
-        };
+        let session = open_writer(&location)?;
         migrations::apply(&session, &location)?;
         digest::prepare(&session)?;
-        let inner =
-            Inner { location, idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(READERS)) };
-        Ok((Store { inner: Arc::new(inner) }, Writer::new(session)))
+        let writer = Writer::new(session, location.clone());
+        let inner = Inner {
+            location,
+            size: AtomicU64::new(0),
+            idle: Mutex::new(Vec::new()),
+            permits: Arc::new(Semaphore::new(READERS)),
+        };
+        Ok((Store { inner: Arc::new(inner) }, writer))
     }
 
     /// Where the database is.
@@ -49,11 +59,22 @@ impl Store {
         &self.inner.location
     }
 
-    /// Bytes that the database takes on disk.
+    /// Bytes that the database takes on disk; of a server's database, as of the last
+    /// [`node_counts`](Store::node_counts).
     pub fn disk_size(&self) -> u64 {
         match &self.inner.location {
             Location::Sqlite(path) => engine::sqlite::disk_size(path),
+            Location::Postgres(_) => self.inner.size.load(Ordering::Relaxed),
         }
+    }
+
+    /// Asks a server for the size of the database.
+    pub(crate) fn measure(&self, session: &Session) -> Result<(), StoreError> {
+        if let Session::Postgres(_) = session {
+            let size = session.count("SELECT pg_database_size(current_database())", &[])?;
+            self.inner.size.store(size, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Runs `query` on a reader, off the executor. At most [`READERS`] run at once, others wait their turn.
@@ -81,22 +102,54 @@ impl Store {
         &self,
         query: impl FnOnce(&Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let taken = self.inner.idle.lock().pop();
-        let session = match taken {
+        let session = match self.idle_session() {
             Some(session) => session,
             None => self.open_reader()?,
         };
         let answer = query(&session);
-        let mut idle = self.inner.idle.lock();
-        if idle.len() < READERS {
-            idle.push(session);
+        if session.is_open() {
+            let mut idle = self.inner.idle.lock();
+            if idle.len() < READERS {
+                idle.push(session);
+            }
         }
         answer
+    }
+
+    /// A session of the pool; those whose server went away meanwhile are dropped.
+    fn idle_session(&self) -> Option<Session> {
+        loop {
+            let session = self.inner.idle.lock().pop()?;
+            if session.is_open() {
+                return Some(session);
+            }
+        }
     }
 
     fn open_reader(&self) -> Result<Session, StoreError> {
         match &self.inner.location {
             Location::Sqlite(path) => Ok(Session::Sqlite(SqliteSession::reader(path)?)),
+            Location::Postgres(url) => {
+                Ok(Session::Postgres(Box::new(PostgresSession::reader(url.config())?)))
+            }
+        }
+    }
+}
+
+/// The session that writes, once no other node does.
+pub(crate) fn open_writer(location: &Location) -> Result<Session, StoreError> {
+    match location {
+        Location::Sqlite(path) => Ok(Session::Sqlite(SqliteSession::writer(path)?)),
+        Location::Postgres(url) => {
+            let start = Instant::now();
+            loop {
+                match PostgresSession::writer(url.config()) {
+                    Err(StoreError::InUse) if start.elapsed() < SUCCESSION => {
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                    opened => return Ok(Session::Postgres(Box::new(opened?))),
+                }
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The one writer: batches of decisions, one transaction each.
 
+use std::time::{Duration, Instant};
+
 use aleph_rules::{Effect, Facts};
 use aleph_types::content::{Content, PaymentType};
 use aleph_types::{ItemHash, Message, MessageStatus, Rejection, Timestamp};
@@ -8,16 +10,25 @@ use serde_json::Value as Json;
 use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
 use crate::facts::StoredFacts;
-use crate::statuses::{set_status, status_of};
-use crate::{StoreError, confirmations, effects};
+use crate::statuses::{self, set_status, status_of};
+use crate::{Location, StoreError, confirmations, effects, store};
 
 /// The session that writes. There is one per database.
 #[derive(Debug)]
 pub struct Writer {
     session: Session,
+    location: Location,
     /// As of the last commit; `None` until it is read, and after a failed commit.
     kept: Option<Kept>,
+    /// Commits of this process.
+    commits: u64,
 }
+
+/// Where `meta` keeps, on PostgreSQL, the place of the last processed message and which commit wrote it.
+pub(crate) const COMMIT: &str = "commit";
+
+/// How long a commit of unknown end keeps asking for it.
+const DOUBT: Duration = Duration::from_secs(15);
 
 /// What the one writer knows without asking.
 #[derive(Debug, Clone)]
@@ -85,12 +96,16 @@ pub struct NewPending<'a> {
 }
 
 impl Writer {
-    pub(crate) fn new(session: Session) -> Self {
-        Self { session, kept: None }
+    pub(crate) fn new(session: Session, location: Location) -> Self {
+        Self { session, location, kept: None, commits: 0 }
     }
 
-    /// Starts a transaction; dropping it without [`Transaction::commit`] undoes everything.
+    /// Starts a transaction; dropping it without [`Transaction::commit`] undoes everything. A connection
+    /// that was lost is made again.
     pub fn begin(&mut self) -> Result<Transaction<'_>, StoreError> {
+        if !self.session.is_open() {
+            self.reconnect()?;
+        }
         self.session.begin()?;
         let now = match &self.kept {
             Some(kept) => kept.clone(),
@@ -98,22 +113,57 @@ impl Writer {
         };
         let Kept { sums, last_seq } = now.clone();
         self.kept = Some(now);
-        Ok(Transaction { session: &self.session, kept: &mut self.kept, sums, last_seq, open: true })
+        Ok(Transaction { writer: self, sums, last_seq, open: true })
+    }
+
+    fn reconnect(&mut self) -> Result<(), StoreError> {
+        self.kept = None;
+        self.session = store::open_writer(&self.location)?;
+        Ok(())
+    }
+
+    /// Notes in the transaction what only it can have written; SQLite's last place in the order of
+    /// processing is its own to keep.
+    fn mark_commit(&mut self, now: &Kept) -> Result<String, StoreError> {
+        self.commits += 1;
+        let mark = format!("{} {}", now.last_seq, self.commits);
+        if let Session::Postgres(_) = self.session {
+            self.session.execute(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2) \
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                values![COMMIT, &mark],
+            )?;
+        }
+        Ok(mark)
+    }
+
+    /// The connection went while the server committed: asks a new one whether it did.
+    fn find_out(&mut self, mark: String, lost: StoreError) -> Result<(), StoreError> {
+        let start = Instant::now();
+        while let Err(error) = self.reconnect() {
+            if start.elapsed() > DOUBT {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        if read_mark(&self.session)? == Some(mark) { Ok(()) } else { Err(lost) }
     }
 
     /// Bounds the database to `pages` beyond its present size (`None` lifts the bound, `Some(0)` lets it
     /// not grow at all); returns its present size in pages. Further growth fails like a full disk. For
-    /// tests, on SQLite.
+    /// tests, on SQLite; a server's database has no such bound.
     pub fn limit_pages(&self, pages: Option<i64>) -> Result<i64, StoreError> {
         match &self.session {
             Session::Sqlite(session) => session.limit_pages(pages),
+            Session::Postgres(_) => Ok(0),
         }
     }
 
-    /// Copies the log into the database file, as far as readers allow.
+    /// Copies the log of SQLite into the database file, as far as readers allow.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         match &self.session {
             Session::Sqlite(session) => session.checkpoint(),
+            Session::Postgres(_) => Ok(()),
         }
     }
 }
@@ -125,20 +175,27 @@ impl Kept {
 }
 
 /// Place of the last message that was ever processed: places are never used twice, though messages go.
-fn last_seq(session: &Session) -> Result<i64, StoreError> {
+/// SQLite remembers it itself; for PostgreSQL, `meta` does.
+pub(crate) fn last_seq(session: &Session) -> Result<i64, StoreError> {
     let number = |sql| session.first(sql, &[], |row| Ok(row.opt_int(0)?.unwrap_or_default()));
     let stored = number("SELECT max(seq) FROM messages")?;
     let counted = match session {
         Session::Sqlite(_) => number("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")?,
+        Session::Postgres(_) => None,
     };
-    Ok(stored.max(counted).unwrap_or_default())
+    let mark = read_mark(session)?;
+    let marked = mark.and_then(|mark| mark.split(' ').next().and_then(|seq| seq.parse().ok()));
+    Ok(stored.max(counted).max(marked).unwrap_or_default())
+}
+
+fn read_mark(session: &Session) -> Result<Option<String>, StoreError> {
+    session.first("SELECT value FROM meta WHERE key = ?1", values![COMMIT], |row| row.string(0))
 }
 
 /// One batch of changes, durable at [`Transaction::commit`] or never.
 #[derive(Debug)]
 pub struct Transaction<'a> {
-    session: &'a Session,
-    kept: &'a mut Option<Kept>,
+    writer: &'a mut Writer,
     sums: Sums,
     last_seq: i64,
     open: bool,
@@ -147,29 +204,40 @@ pub struct Transaction<'a> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.session.roll_back();
+            self.writer.session.roll_back();
         }
     }
 }
 
 impl Transaction<'_> {
     pub(crate) fn session(&self) -> &Session {
-        self.session
+        &self.writer.session
+    }
+
+    /// Reads ahead what the store is about to be asked for these messages: one question in place of one
+    /// for each, where an engine is far away. Changes no answer.
+    pub fn prefetch(&mut self, hashes: &[ItemHash]) -> Result<(), StoreError> {
+        if !self.writer.session.knows_statuses() {
+            return Ok(());
+        }
+        let hashes: Vec<String> = hashes.iter().map(|hash| hash.as_str().to_owned()).collect();
+        statuses::prefetch(&self.writer.session, &hashes)
     }
 
     /// The facts as this transaction sees them, its own changes included.
     pub fn facts(&mut self) -> impl Facts<Error = StoreError> + '_ {
-        StoredFacts { session: self.session }
+        StoredFacts { session: &self.writer.session }
     }
 
     /// The status of a hash.
     pub fn status(&self, hash: &ItemHash) -> Result<Option<MessageStatus>, StoreError> {
-        Ok(status_of(self.session, hash.as_str())?.map(|(status, _)| status))
+        Ok(status_of(&self.writer.session, hash.as_str())?.map(|(status, _)| status))
     }
 
     /// Size and kind of a file that is on record.
     pub fn file_size(&self, hash: &ItemHash) -> Result<Option<u64>, StoreError> {
-        self.session
+        self.writer
+            .session
             .first("SELECT size FROM files WHERE hash = ?1", values![hash.as_str()], |row| row.size(0))
     }
 
@@ -180,7 +248,7 @@ impl Transaction<'_> {
         let (content_type, reference, key, content_hash) = indexed_fields(content);
         self.last_seq += 1;
         let seq = self.last_seq;
-        self.session.execute(
+        self.writer.session.execute(
             "INSERT INTO messages (seq, item_hash, message_type, chain, sender, owner, signature, item_type, \
                  item_content, content, size, time, content_time, channel, content_type, reference, \
                  content_key, content_hash, payment_type, reception_time, origin) \
@@ -211,19 +279,20 @@ impl Transaction<'_> {
         )?;
         let hash = &message.item_hash;
         let status = MessageStatus::Processed;
-        let was = set_status(self.session, &mut self.sums, hash, status, new.reception_time, Some(seq))?;
+        let was =
+            set_status(&self.writer.session, &mut self.sums, hash, status, new.reception_time, Some(seq))?;
         self.leave(&message.item_hash, was)?;
         if was == Some(MessageStatus::Pending) {
-            confirmations::settle(self.session, hash, seq)?;
+            confirmations::settle(&self.writer.session, hash, seq)?;
         }
         for tag in content.tags() {
-            self.session.execute(
+            self.writer.session.execute(
                 "INSERT INTO message_tags (tag, message) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 values![tag.as_str(), seq],
             )?;
         }
         for effect in effects {
-            effects::apply(self.session, &mut self.sums, effect, seq)?;
+            effects::apply(&self.writer.session, &mut self.sums, effect, seq)?;
         }
         Ok(seq)
     }
@@ -233,18 +302,18 @@ impl Transaction<'_> {
     pub fn wait(&mut self, new: NewPending<'_>) -> Result<Option<String>, StoreError> {
         let message = new.message;
         let signature = message.signature.as_ref().map_or("", |signature| signature.as_str());
-        let before = self.session.first(
+        let before = self.writer.session.first(
             "SELECT waits_on FROM pending WHERE item_hash = ?1 AND sender = ?2 AND signature = ?3",
             values![message.item_hash.as_str(), message.sender.as_str(), signature],
             |row| row.string(0),
         )?;
         let (hash, status) = (&message.item_hash, MessageStatus::Pending);
-        let was = set_status(self.session, &mut self.sums, hash, status, new.reception_time, None)?;
+        let was = set_status(&self.writer.session, &mut self.sums, hash, status, new.reception_time, None)?;
         if was == Some(MessageStatus::Rejected) {
             self.leave(&message.item_hash, was)?;
         }
         let details = new.rejection.details.as_ref().map(Json::to_string);
-        self.session.execute(
+        self.writer.session.execute(
             "INSERT INTO pending (item_hash, sender, signature, envelope, origin, waits_on, deadline, \
                  error_code, details, reception_time) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10) \
                  ON CONFLICT (item_hash, sender, signature) DO UPDATE SET waits_on = excluded.waits_on, \
@@ -267,7 +336,7 @@ impl Transaction<'_> {
 
     /// What the waiting copies of a message wait on.
     pub fn waiting_keys(&self, hash: &ItemHash) -> Result<Vec<String>, StoreError> {
-        self.session.rows(
+        self.writer.session.rows(
             "SELECT waits_on FROM pending WHERE item_hash = ?1",
             values![hash.as_str()],
             |row| row.string(0),
@@ -276,7 +345,9 @@ impl Transaction<'_> {
 
     /// What one waiting copy waits on, if it still does.
     pub fn waiting_key(&self, id: i64) -> Result<Option<String>, StoreError> {
-        self.session.first("SELECT waits_on FROM pending WHERE id = ?1", values![id], |row| row.string(0))
+        self.writer
+            .session
+            .first("SELECT waits_on FROM pending WHERE id = ?1", values![id], |row| row.string(0))
     }
 
     /// Records a refusal. `document` is the message as it came. A hash that has a better fate keeps it.
@@ -291,10 +362,10 @@ impl Transaction<'_> {
             None | Some(MessageStatus::Rejected | MessageStatus::Pending) => {}
             Some(_) => return Ok(false),
         }
-        confirmations::remove(self.session, hash)?;
-        set_status(self.session, &mut self.sums, hash, MessageStatus::Rejected, at, None)?;
+        confirmations::remove(&self.writer.session, hash)?;
+        set_status(&self.writer.session, &mut self.sums, hash, MessageStatus::Rejected, at, None)?;
         let details = rejection.details.as_ref().map(Json::to_string);
-        self.session.execute(
+        self.writer.session.execute(
             "INSERT INTO rejected (item_hash, message, error_code, details, at) VALUES (?1,?2,?3,?4,?5) \
                  ON CONFLICT (item_hash) DO UPDATE SET message = excluded.message, \
                  error_code = excluded.error_code, details = excluded.details, at = excluded.at",
@@ -305,8 +376,9 @@ impl Transaction<'_> {
 
     /// Forgets one waiting copy; true if other copies of the same message still wait.
     pub fn drop_pending(&mut self, id: i64, hash: &ItemHash) -> Result<bool, StoreError> {
-        self.session.execute("DELETE FROM pending WHERE id = ?1", values![id])?;
+        self.writer.session.execute("DELETE FROM pending WHERE id = ?1", values![id])?;
         let others = self
+            .writer
             .session
             .count("SELECT count(*) FROM pending WHERE item_hash = ?1", values![hash.as_str()])?;
         Ok(others > 0)
@@ -336,12 +408,12 @@ impl Transaction<'_> {
             "SELECT id, item_hash, envelope, origin, waits_on, deadline, reception_time, error_code, details \
              FROM pending WHERE {condition}"
         );
-        self.session.rows(&sql, &[value.into()], read_pending)
+        self.writer.session.rows(&sql, &[value.into()], read_pending)
     }
 
     /// Records a file that this node holds.
     pub fn add_file(&mut self, hash: &ItemHash, size: u64, kind: &str) -> Result<(), StoreError> {
-        effects::put_file(self.session, hash, size, kind)
+        effects::put_file(&self.writer.session, hash, size, kind)
     }
 
     /// Keeps a file without any message until `delete_by` (an upload that a STORE may follow).
@@ -351,7 +423,7 @@ impl Transaction<'_> {
         created: Timestamp,
         delete_by: Timestamp,
     ) -> Result<(), StoreError> {
-        effects::put_grace_pin(self.session, file, "upload", created, delete_by)
+        effects::put_grace_pin(&self.writer.session, file, "upload", created, delete_by)
     }
 
     /// Remembers where a program was placed by this node.
@@ -361,7 +433,7 @@ impl Transaction<'_> {
         document: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.session.execute(
+        self.writer.session.execute(
             "INSERT INTO allocations (program, document, at) VALUES (?1, ?2, ?3) \
                  ON CONFLICT (program) DO UPDATE SET document = excluded.document, at = excluded.at",
             values![program.as_str(), document, at.as_micros()],
@@ -371,18 +443,26 @@ impl Transaction<'_> {
 
     /// Forgets where a program was placed.
     pub fn remove_allocation(&mut self, program: &ItemHash) -> Result<(), StoreError> {
-        self.session.execute("DELETE FROM allocations WHERE program = ?1", values![program.as_str()])?;
+        self.writer
+            .session
+            .execute("DELETE FROM allocations WHERE program = ?1", values![program.as_str()])?;
         Ok(())
     }
 
     /// Makes everything durable.
     pub fn commit(mut self) -> Result<(), StoreError> {
+        let sums = self.sums.as_stored();
+        let now = Kept { sums, last_seq: self.last_seq };
         // Unless this ends well, the next transaction reads anew what is there.
-        *self.kept = None;
-        self.sums.store(self.session)?;
-        self.session.commit()?;
+        self.writer.kept = None;
+        self.sums.store(&self.writer.session)?;
+        let mark = self.writer.mark_commit(&now)?;
+        match self.writer.session.commit() {
+            Err(error) if error.is_lost() => self.writer.find_out(mark, error)?,
+            done => done?,
+        }
         self.open = false;
-        *self.kept = Some(Kept { sums: self.sums.as_stored(), last_seq: self.last_seq });
+        self.writer.kept = Some(now);
         Ok(())
     }
 
@@ -393,7 +473,7 @@ impl Transaction<'_> {
             Some(MessageStatus::Pending) => "DELETE FROM pending WHERE item_hash = ?1",
             _ => return Ok(()),
         };
-        self.session.execute(sql, values![hash.as_str()])?;
+        self.writer.session.execute(sql, values![hash.as_str()])?;
         Ok(())
     }
 }

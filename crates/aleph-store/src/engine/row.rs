@@ -4,13 +4,14 @@ use std::str::FromStr;
 
 use aleph_types::{Address, ItemHash, Timestamp};
 
-use super::{Value, sqlite};
+use super::{Value, postgres, sqlite};
 use crate::StoreError;
 
 /// One row of an answer, for as long as it is read.
 #[derive(Debug)]
 pub(crate) enum Row<'r> {
     Sqlite(&'r rusqlite::Row<'r>),
+    Postgres(&'r tokio_postgres::Row),
 }
 
 impl Row<'_> {
@@ -18,6 +19,7 @@ impl Row<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Sqlite(row) => row.as_ref().column_count(),
+            Self::Postgres(row) => row.len(),
         }
     }
 
@@ -25,6 +27,7 @@ impl Row<'_> {
     pub(crate) fn value(&self, column: usize) -> Result<Value<'_>, StoreError> {
         match self {
             Self::Sqlite(row) => sqlite::value(row, column),
+            Self::Postgres(row) => postgres::value(row, column),
         }
     }
 

@@ -164,7 +164,7 @@ impl Plan {
         if plan.keys.is_some() || plan.owners.is_some() {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
             plan.push_selection(&mut sql, AggregateSort::default());
-            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
             plan.few = sql.count(session)? <= SMALL;
         } else {
             plan.few = false;
@@ -233,7 +233,7 @@ fn count(session: &Session, filter: &AggregateFilter, most: u64) -> Result<Count
     };
     let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
     plan.push_selection(&mut sql, AggregateSort::default());
-    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(")");
+    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(") AS counted");
     let rows = sql.count(session)?;
     Ok(Count { rows: rows.min(most), exact: rows <= most })
 }

@@ -162,7 +162,7 @@ impl Plan {
         };
         if let Some(tags) = tags {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM message_tags WHERE ");
-            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Tags);
         }
         for (indexed, values) in &present {
@@ -172,7 +172,7 @@ impl Plan {
             if indexed.by_time {
                 sql.and_between("m.time", self.start, self.end);
             }
-            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Few(indexed.column, indexed.index));
         }
         if let Some((_, drive)) = fewest {
@@ -333,7 +333,7 @@ impl Plan {
         let one = |value: Option<&String>, most: u64| {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
             self.push_selection(&mut sql, value);
-            sql.push(" LIMIT ").bind(bound(most)).push(")");
+            sql.push(" LIMIT ").bind(bound(most)).push(") AS counted");
             sql.count(session)
         };
         match &self.drive {

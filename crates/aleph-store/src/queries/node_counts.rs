@@ -19,6 +19,11 @@ fn node_counts(session: &Session) -> Result<NodeCounts, StoreError> {
 impl Store {
     /// Numbers for the node's metrics.
     pub async fn node_counts(&self) -> Result<NodeCounts, StoreError> {
-        self.read(node_counts).await
+        let store = self.clone();
+        self.read(move |session| {
+            store.measure(session)?;
+            node_counts(session)
+        })
+        .await
     }
 }

@@ -130,7 +130,7 @@ impl Plan {
         };
         if let Some(tags) = &self.tags {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM message_tags WHERE ");
-            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Tags);
         }
         let mut ordered = None;
@@ -139,7 +139,7 @@ impl Plan {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM posts p INDEXED BY ");
             sql.push(index).push(" WHERE ").one_of(column, values);
             sql.and_between("p.last_updated", self.start, self.end);
-            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(")");
+            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Few(column, index));
             if values.len() == 1 && ordered.is_none() {
                 ordered = Some(Drive::Ordered(column, index));
@@ -267,7 +267,7 @@ fn count(session: &Session, filter: &PostFilter, most: u64) -> Result<Count, Sto
     };
     let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
     plan.push_selection(&mut sql);
-    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(")");
+    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(") AS counted");
     let rows = sql.count(session)?;
     Ok(Count { rows: rows.min(most), exact: rows <= most })
 }

@@ -131,7 +131,7 @@ pub(super) fn list(session: &Session, query: &SkeletonQuery) -> Result<Vec<Skele
 fn count(session: &Session, filter: &SkeletonFilter, most: u64) -> Result<Count, StoreError> {
     let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
     push_selection(&mut sql, filter);
-    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(")");
+    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(") AS counted");
     let rows = sql.count(session)?;
     Ok(Count { rows: rows.min(most), exact: rows <= most })
 }

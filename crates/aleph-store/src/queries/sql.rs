@@ -116,6 +116,10 @@ pub(super) fn bound(number: u64) -> i64 {
 /// The steps of a statement's plan, for tests.
 #[cfg(test)]
 pub(super) fn plan(session: &Session, sql: &Sql) -> Vec<String> {
-    let explain = Sql { text: format!("EXPLAIN QUERY PLAN {}", sql.text), binds: sql.binds.clone() };
-    explain.rows(session, |row| row.string(3)).unwrap()
+    let (explain, column) = match session {
+        Session::Sqlite(_) => ("EXPLAIN QUERY PLAN", 3),
+        Session::Postgres(_) => ("EXPLAIN (COSTS OFF)", 0),
+    };
+    let explain = Sql { text: format!("{explain} {}", sql.text), binds: sql.binds.clone() };
+    explain.rows(session, |row| row.string(column)).unwrap()
 }

@@ -1,7 +1,9 @@
 use std::sync::LazyLock;
 
+use aleph_test_postgres::{Options, Server};
 use aleph_types::content::PaymentType;
 use aleph_types::{Chain, ItemHash, MessageStatus, MessageType, Timestamp};
+use parking_lot::Mutex;
 
 use super::aggregates::{self, AggregateFilter, AggregateQuery, AggregateSort, AggregateStart};
 use super::files::FileQuery;
@@ -11,8 +13,8 @@ use super::message_plan::Plan;
 use super::posts::{self, PostFilter, PostQuery};
 use super::skeletons::{self, SkeletonFilter, SkeletonQuery};
 use super::{SortOrder, files, messages, sql};
-use crate::engine::{Row, Session, SqliteSession, values};
-use crate::{Location, StoreError, migrations};
+use crate::engine::{PostgresSession, Row, Session, values};
+use crate::{Location, PostgresUrl, StoreError, migrations, store};
 
 const ROWS: i64 = 6_000;
 
@@ -20,27 +22,73 @@ fn hash_of(number: i64) -> String {
     ItemHash::sha256(&number.to_be_bytes()).as_str().to_owned()
 }
 
-fn database() -> Session {
-    let folder = tempfile::tempdir().unwrap();
-    let location = Location::from(folder.path().join("node.sqlite3"));
-    let Location::Sqlite(path) = &location;
-    let session = Session::Sqlite(SqliteSession::writer(path).unwrap());
-    migrations::apply(&session, &location).unwrap();
-    session
-}
-
 /// Two senders share the messages; every third is a POST of type `note`, every thousandth has a rare tag.
 /// Three messages share each instant.
-fn filled() -> Session {
-    let session = database();
+fn fill(location: &Location) -> Session {
+    let session = store::open_writer(location).unwrap();
+    migrations::apply(&session, location).unwrap();
     session.begin().unwrap();
     for number in 0..ROWS {
         insert(&session, number).unwrap();
     }
     session.commit().unwrap();
+    session
+}
+
+fn filled_file() -> Session {
+    let folder = tempfile::tempdir().unwrap();
+    let session = fill(&Location::from(folder.path().join("node.sqlite3")));
     session.batch("PRAGMA optimize").unwrap();
     session
 }
+
+/// The server, and a session as the API uses it.
+fn filled_server() -> (Server, Session) {
+    let server = Server::start(Options::fast()).unwrap();
+    let url: PostgresUrl = server.database("node").unwrap().parse().unwrap();
+    fill(&Location::Postgres(url.clone())).batch("ANALYZE").unwrap();
+    (server, Session::Postgres(Box::new(PostgresSession::reader(url.config()).unwrap())))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    fn with_session(self, test: impl FnOnce(&Session)) {
+        static FILE: LazyLock<Mutex<Session>> = LazyLock::new(|| Mutex::new(filled_file()));
+        static SERVER: LazyLock<Mutex<(Server, Session)>> = LazyLock::new(|| Mutex::new(filled_server()));
+        match self {
+            Engine::Sqlite => test(&FILE.lock()),
+            Engine::Postgres => test(&SERVER.lock().1),
+        }
+    }
+}
+
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $name() {
+                super::Engine::Sqlite.with_session(super::$name);
+            })*
+        }
+        mod postgres {
+            $(#[test]
+            fn $name() {
+                super::Engine::Postgres.with_session(super::$name);
+            })*
+        }
+    };
+}
+
+on_both_engines!(
+    pages_hold_what_the_filters_mean,
+    every_message_list_is_driven_by_an_index,
+    every_other_list_is_driven_by_an_index,
+);
 
 fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
     let hash = hash_of(number);
@@ -94,8 +142,6 @@ fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
         values![&format!("0xO{number}"), &key, number],
     )
 }
-
-static FILLED: LazyLock<parking_lot::Mutex<Session>> = LazyLock::new(|| parking_lot::Mutex::new(filled()));
 
 fn some(texts: &[&str]) -> Option<Vec<String>> {
     Some(texts.iter().map(|text| (*text).to_owned()).collect())
@@ -218,16 +264,14 @@ fn expected(session: &Session, query: &MessageQuery) -> Vec<String> {
     rows.into_iter().map(|(_, hash)| hash).collect()
 }
 
-#[test]
-fn pages_hold_what_the_filters_mean() {
-    let session = FILLED.lock();
+fn pages_hold_what_the_filters_mean(session: &Session) {
     for filter in filters() {
         for order in [SortOrder::Descending, SortOrder::Ascending] {
             let mut query =
                 MessageQuery { filter: filter.clone(), order, start: Start::Offset(0), limit: 40 };
-            let all = expected(&session, &query);
+            let all = expected(session, &query);
             let hashes = |query: &MessageQuery| -> Vec<String> {
-                messages::list(&session, query)
+                messages::list(session, query)
                     .unwrap()
                     .iter()
                     .map(|found| found.message.item_hash.to_string())
@@ -240,15 +284,15 @@ fn pages_hold_what_the_filters_mean() {
             if all.len() > 60 {
                 query.start = Start::Offset(13);
                 query.limit = 1;
-                let last = messages::list(&session, &query).unwrap().remove(0).message;
+                let last = messages::list(session, &query).unwrap().remove(0).message;
                 query.limit = 40;
                 query.start = Start::After(last.time, last.item_hash);
                 assert_eq!(hashes(&query), all[14..54], "cursor, {filter:?}");
             }
-            let count = messages::count(&session, &filter, 100_000).unwrap();
+            let count = messages::count(session, &filter, 100_000).unwrap();
             assert_eq!(count.rows, all.len() as u64, "count, {filter:?}");
             assert!(count.exact);
-            let capped = messages::count(&session, &filter, 1).unwrap();
+            let capped = messages::count(session, &filter, 1).unwrap();
             // The whole table is counted in any case.
             assert_eq!(capped.exact, all.len() <= 1 || filter == MessageFilter::default(), "{filter:?}");
         }
@@ -258,17 +302,24 @@ fn pages_hold_what_the_filters_mean() {
 /// Fails on a walk over a table without an index, and on a sort of many rows.
 fn check_plan(session: &Session, statement: &sql::Sql, sorts: bool, what: &str) {
     for step in sql::plan(session, statement) {
-        let scans_table = step.starts_with("SCAN") && !step.contains("INDEX") && !step.contains("json_each");
-        let of_few = step.contains("SCAN t") || step.contains("SCAN h");
-        assert!(!scans_table || of_few, "{what}: {step}\n{}", statement.text);
-        let sorts_all = step.contains("USE TEMP B-TREE FOR ORDER BY");
+        let (scans_table, sorts_all) = match session {
+            Session::Sqlite(_) => {
+                let scans =
+                    step.starts_with("SCAN") && !step.contains("INDEX") && !step.contains("json_each");
+                let of_few = step.contains("SCAN t") || step.contains("SCAN h");
+                (scans && !of_few, step.contains("USE TEMP B-TREE FOR ORDER BY"))
+            }
+            Session::Postgres(_) => {
+                let step = step.trim_start_matches([' ', '-', '>']);
+                (step.starts_with("Seq Scan"), step == "Sort")
+            }
+        };
+        assert!(!scans_table, "{what}: {step}\n{}", statement.text);
         assert!(!sorts_all || sorts, "{what}: {step}\n{}", statement.text);
     }
 }
 
-#[test]
-fn every_message_list_is_driven_by_an_index() {
-    let session = FILLED.lock();
+fn every_message_list_is_driven_by_an_index(session: &Session) {
     for filter in filters() {
         for order in [SortOrder::Descending, SortOrder::Ascending] {
             for start in [
@@ -276,19 +327,17 @@ fn every_message_list_is_driven_by_an_index() {
                 Start::After(Timestamp::from_secs(500), ItemHash::parse(&hash_of(1)).unwrap()),
             ] {
                 let query = MessageQuery { filter: filter.clone(), order, start, limit: 20 };
-                let plan = Plan::choose(&session, &query.filter).unwrap().unwrap();
-                let rows = plan.count(&session, 2 * super::SMALL).unwrap();
+                let plan = Plan::choose(session, &query.filter).unwrap().unwrap();
+                let rows = plan.count(session, 2 * super::SMALL).unwrap();
                 for statement in plan.statements(&query) {
-                    check_plan(&session, &statement, rows <= super::SMALL, &format!("{filter:?}"));
+                    check_plan(session, &statement, rows <= super::SMALL, &format!("{filter:?}"));
                 }
             }
         }
     }
 }
 
-#[test]
-fn every_other_list_is_driven_by_an_index() {
-    let session = FILLED.lock();
+fn every_other_list_is_driven_by_an_index(session: &Session) {
     let after = || Start::After(Timestamp::from_secs(500), ItemHash::parse(&hash_of(1)).unwrap());
     for order in [SortOrder::Descending, SortOrder::Ascending] {
         for (filter, sorts) in [
@@ -309,8 +358,8 @@ fn every_other_list_is_driven_by_an_index() {
         ] {
             for start in [Start::Offset(0), after()] {
                 let query = PostQuery { filter: filter.clone(), order, start, limit: 20 };
-                let statement = posts::statement(&session, &query).unwrap();
-                check_plan(&session, &statement, sorts, &format!("{filter:?}"));
+                let statement = posts::statement(session, &query).unwrap();
+                check_plan(session, &statement, sorts, &format!("{filter:?}"));
             }
         }
         for sort in [AggregateSort::LastModified, AggregateSort::CreationTime] {
@@ -323,13 +372,13 @@ fn every_other_list_is_driven_by_an_index() {
             ] {
                 let start = AggregateStart::Offset(0);
                 let query = AggregateQuery { filter: filter.clone(), sort, order, start, limit: 20 };
-                let statement = aggregates::statement(&session, &query).unwrap();
-                check_plan(&session, &statement, sorts, &format!("{filter:?}"));
+                let statement = aggregates::statement(session, &query).unwrap();
+                check_plan(session, &statement, sorts, &format!("{filter:?}"));
             }
         }
         let files = FileQuery { owner: "0xO1".into(), file: None, order, start: after(), limit: 20 };
-        check_plan(&session, &files::list_sql(&files), false, "files");
-        check_plan(&session, &hashes::list_sql(&HashesFilter::default(), order, 40, 20), false, "hashes");
+        check_plan(session, &files::list_sql(&files), false, "files");
+        check_plan(session, &hashes::list_sql(&HashesFilter::default(), order, 40, 20), false, "hashes");
         let gone = SkeletonQuery {
             filter: SkeletonFilter {
                 status: MessageStatus::Forgotten,
@@ -347,6 +396,6 @@ fn every_other_list_is_driven_by_an_index() {
             offset: 0,
             limit: 20,
         };
-        check_plan(&session, &skeletons::list_sql(&gone), false, "skeletons");
+        check_plan(session, &skeletons::list_sql(&gone), false, "skeletons");
     }
 }

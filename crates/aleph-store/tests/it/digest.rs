@@ -4,24 +4,34 @@ use aleph_rules::{
     AggregateState, BalanceEntry, Effect, FieldValue, FileInfo, FileKind, Forgotten, PinnedFile, PostVersion,
     Stamp, TagTarget, VmRecord,
 };
-use aleph_store::{Location, NewMessage, StateDigest, Store, Writer};
+use aleph_store::{NewMessage, StateDigest, Store, Writer};
 use aleph_types::{Address, ItemHash, MessageType, ParsedMessage, Timestamp};
 use serde_json::json;
+
+use crate::place::{Engine, Place, on_both_engines};
+
+on_both_engines!(
+    each_effect_changes_it_and_its_inverse_leads_back,
+    balances_count_only_when_they_are_newer,
+    forgetting_changes_the_fate_only,
+    what_is_not_committed_leaves_no_trace_and_what_only_this_node_knows_has_none,
+    a_database_without_sums_gets_them_at_the_start_and_a_changed_row_is_found
+);
 
 struct World {
     runtime: tokio::runtime::Runtime,
     store: Store,
     writer: Writer,
     messages: usize,
-    _folder: tempfile::TempDir,
+    place: Place,
 }
 
 impl World {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, writer) = Store::open(&folder.path().join("node.sqlite3")).unwrap();
+    fn new(engine: Engine) -> Self {
+        let place = engine.place();
+        let (store, writer) = Store::open(place.location()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Self { runtime, store, writer, messages: 0, _folder: folder }
+        Self { runtime, store, writer, messages: 0, place }
     }
 
     /// Applies effects in the name of a new message; returns that message and the digest afterwards.
@@ -88,8 +98,7 @@ fn balances(height: i64, amount: &str) -> Effect {
     Effect::SetBalances { chain: "ETH".into(), dapp: String::new(), height, entries }
 }
 
-#[test]
-fn each_effect_changes_it_and_its_inverse_leads_back() {
+fn each_effect_changes_it_and_its_inverse_leads_back(engine: Engine) {
     let post = Effect::CreatePost {
         original: stamp(1),
         owner: owner(),
@@ -141,7 +150,7 @@ fn each_effect_changes_it_and_its_inverse_leads_back() {
         (vec![], vm, Effect::RemoveVm(stamp(1).hash), &["vms", "vm_references"]),
     ];
     for (before, change, inverse, tables) in cases {
-        let mut world = World::new();
+        let mut world = World::new(engine);
         let (_, start) = world.apply(&before);
         let (_, changed) = world.apply(std::slice::from_ref(&change));
         let (_, back) = world.apply(&[inverse]);
@@ -154,9 +163,8 @@ fn each_effect_changes_it_and_its_inverse_leads_back() {
     }
 }
 
-#[test]
-fn balances_count_only_when_they_are_newer() {
-    let mut world = World::new();
+fn balances_count_only_when_they_are_newer(engine: Engine) {
+    let mut world = World::new(engine);
     let (_, first) = world.apply(&[balances(10, "5")]);
     let (_, older) = world.apply(&[balances(9, "6")]);
     let (_, newer) = world.apply(&[balances(11, "7")]);
@@ -165,9 +173,8 @@ fn balances_count_only_when_they_are_newer() {
     assert_eq!(newer.parts["balances"].rows, 1);
 }
 
-#[test]
-fn forgetting_changes_the_fate_only() {
-    let mut world = World::new();
+fn forgetting_changes_the_fate_only(engine: Engine) {
+    let mut world = World::new(engine);
     let (target, before) = world.apply(&[]);
     let by = stamp(7);
     let forget = Effect::Forget(Forgotten { target, by: by.hash, at: by.time });
@@ -178,9 +185,8 @@ fn forgetting_changes_the_fate_only() {
     assert_eq!((after.messages, again.messages), (2, 3));
 }
 
-#[test]
-fn what_is_not_committed_leaves_no_trace_and_what_only_this_node_knows_has_none() {
-    let mut world = World::new();
+fn what_is_not_committed_leaves_no_trace_and_what_only_this_node_knows_has_none(engine: Engine) {
+    let mut world = World::new(engine);
     let (_, before) = world.apply(&[tag(1)]);
     {
         let mut transaction = world.writer.begin().unwrap();
@@ -191,18 +197,17 @@ fn what_is_not_committed_leaves_no_trace_and_what_only_this_node_knows_has_none(
     assert_eq!(world.digest(), before);
 }
 
-#[test]
-fn a_database_without_sums_gets_them_at_the_start_and_a_changed_row_is_found() {
-    let mut world = World::new();
+fn a_database_without_sums_gets_them_at_the_start_and_a_changed_row_is_found(engine: Engine) {
+    let mut world = World::new(engine);
     let (_, before) = world.apply(&[tag(1), balances(1, "1")]);
-    let Location::Sqlite(path) = world.store.location().clone() else { panic!("not a file") };
-    let by_hand = rusqlite::Connection::open(&path).unwrap();
-    by_hand.execute("DELETE FROM meta WHERE key = 'digest'", []).unwrap();
-    let (store, _writer) = Store::open(&path).unwrap();
-    assert_eq!(world.runtime.block_on(store.digest()).unwrap(), before);
+    let World { runtime, place, store, writer, .. } = world;
+    drop((store, writer));
+    place.by_hand("DELETE FROM meta WHERE key = 'digest'");
+    let (store, _writer) = Store::open(place.location()).unwrap();
+    assert_eq!(runtime.block_on(store.digest()).unwrap(), before);
 
-    by_hand.execute("UPDATE balances SET amount = '1000000'", []).unwrap();
-    let both = world.runtime.block_on(store.recompute_digest()).unwrap();
+    place.by_hand("UPDATE balances SET amount = '1000000'");
+    let both = runtime.block_on(store.recompute_digest()).unwrap();
     let differing: Vec<_> =
         both.kept.parts.iter().filter(|(table, part)| both.recomputed.parts[*table] != **part).collect();
     assert_eq!(both.kept, before);

@@ -4,4 +4,5 @@
 mod digest;
 mod histories;
 mod opening;
+mod place;
 mod rules;

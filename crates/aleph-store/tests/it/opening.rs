@@ -6,6 +6,15 @@ use aleph_types::content::Content;
 use aleph_types::{Address, ItemHash, ParsedMessage, Timestamp};
 use serde_json::json;
 
+use crate::place::{Engine, on_both_engines};
+
+on_both_engines!(
+    a_second_start_finds_everything,
+    a_newer_schema_is_refused_in_words,
+    a_schema_of_another_build_is_refused_in_words,
+    balances_take_the_newest_height
+);
+
 fn post(number: usize) -> ParsedMessage {
     let text =
         json!({ "address": "0xA", "time": number, "type": "t", "content": "x".repeat(2000) }).to_string();
@@ -27,13 +36,11 @@ fn new_message(parsed: &ParsedMessage) -> NewMessage<'_> {
     }
 }
 
-#[test]
-fn a_second_start_finds_everything() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("made/on/demand/node.sqlite3");
+fn a_second_start_finds_everything(engine: Engine) {
+    let place = engine.place();
     let parsed = post(1);
     {
-        let (_store, mut writer) = Store::open(&path).unwrap();
+        let (_store, mut writer) = Store::open(place.location()).unwrap();
         let mut transaction = writer.begin().unwrap();
         transaction.process(new_message(&parsed), &[]).unwrap();
         transaction.commit().unwrap();
@@ -42,37 +49,27 @@ fn a_second_start_finds_everything() {
         let mut transaction = writer.begin().unwrap();
         transaction.process(new_message(&lost), &[]).unwrap();
     }
-    let (_store, mut writer) = Store::open(&path).unwrap();
+    let (_store, mut writer) = Store::open(place.location()).unwrap();
     let transaction = writer.begin().unwrap();
     assert!(transaction.status(&parsed.message.item_hash).unwrap().is_some());
     assert!(transaction.status(&post(2).message.item_hash).unwrap().is_none());
 }
 
-#[test]
-fn a_newer_schema_is_refused_in_words() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("node.sqlite3");
-    drop(Store::open(&path).unwrap());
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute("INSERT INTO migrations (number, checksum) VALUES (999, 'x')", [])
-        .unwrap();
-    let error = Store::open(&path).unwrap_err();
+fn a_newer_schema_is_refused_in_words(engine: Engine) {
+    let place = engine.place();
+    drop(Store::open(place.location()).unwrap());
+    place.by_hand("INSERT INTO migrations (number, checksum) VALUES (999, 'x')");
+    let error = Store::open(place.location()).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unusable);
     let text = error.to_string();
     assert!(text.contains("schema 999") && text.contains("newer alephd"), "{text}");
 }
 
-#[test]
-fn a_schema_of_another_build_is_refused_in_words() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("node.sqlite3");
-    drop(Store::open(&path).unwrap());
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute("UPDATE migrations SET checksum = 'other' WHERE number = 1", [])
-        .unwrap();
-    let error = Store::open(&path).unwrap_err();
+fn a_schema_of_another_build_is_refused_in_words(engine: Engine) {
+    let place = engine.place();
+    drop(Store::open(place.location()).unwrap());
+    place.by_hand("UPDATE migrations SET checksum = 'other' WHERE number = 1");
+    let error = Store::open(place.location()).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unusable);
     assert!(error.to_string().contains("another build"), "{error}");
 }
@@ -119,11 +116,9 @@ fn a_full_disk_refuses_loses_nothing_and_recovers() {
     transaction.commit().unwrap();
 }
 
-#[test]
-fn balances_take_the_newest_height() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("node.sqlite3");
-    let (_store, mut writer) = Store::open(&path).unwrap();
+fn balances_take_the_newest_height(engine: Engine) {
+    let place = engine.place();
+    let (_store, mut writer) = Store::open(place.location()).unwrap();
     for (number, height, amount) in [(1, 10, "5"), (2, 12, "7.5"), (3, 11, "6")] {
         let parsed = post(number);
         let effect = Effect::SetBalances {
@@ -137,10 +132,18 @@ fn balances_take_the_newest_height() {
         transaction.commit().unwrap();
     }
     drop(writer);
-    let amount: String = rusqlite::Connection::open(&path)
-        .unwrap()
-        .query_row("SELECT amount FROM balances WHERE address = '0xB'", [], |row| row.get(0))
-        .unwrap();
+    let amount = place.by_hand("SELECT amount FROM balances WHERE address = '0xB'");
     assert_eq!(amount, "7.5");
     assert!(matches!(post(1).content, Some(Content::Post(_))));
+}
+
+#[test]
+fn one_node_writes_a_database_of_a_server() {
+    let place = Engine::Postgres.place();
+    let (_store, writer) = Store::open(place.location()).unwrap();
+    let error = Store::open(place.location()).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.to_string().contains("another alephd"), "{error}");
+    drop(writer);
+    Store::open(place.location()).unwrap();
 }

@@ -10,6 +10,22 @@ use aleph_types::content::RuntimeManifest;
 use aleph_types::{ErrorCode, FormatError, ItemHash, MessageStatus, ParsedMessage, Rejection, Timestamp};
 use serde_json::{Value, json};
 
+use crate::place::{Engine, Place, on_both_engines};
+
+on_both_engines!(
+    who_may_act_for_whom,
+    amends,
+    versions_of_files,
+    forgetting,
+    programs_and_what_they_need,
+    content_that_is_elsewhere_is_waited_for,
+    instances_and_verified_programs,
+    sizes_of_volumes_are_checked_volumes_first,
+    a_delegate_amends_by_what_the_owner_grants_for_the_named_message,
+    a_forget_is_remembered_as_often_as_it_names_a_target,
+    one_owner_has_elements_but_no_aggregates
+);
+
 const OWNER: &str = "0xAaAaaAAAaaaAaAaAAaAaaAaAaaaaAAaAaAAAaAaA";
 const OTHER: &str = "0xBbBbBBBBbbBBbBbBBbBbbbBBBbBbbbBbBbbBbbbB";
 
@@ -17,7 +33,7 @@ const OTHER: &str = "0xBbBbBBBBbbBBbBbBBbBbbbBBBbBbbbBbBbbBbbbB";
 struct World {
     writer: Writer,
     store: Store,
-    _folder: tempfile::TempDir,
+    _place: Place,
     time: f64,
     /// Bytes of every stored file.
     file_size: u64,
@@ -26,13 +42,13 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, writer) = Store::open(&folder.path().join("node.sqlite3")).unwrap();
+    fn new(engine: Engine) -> Self {
+        let place = engine.place();
+        let (store, writer) = Store::open(place.location()).unwrap();
         Self {
             writer,
             store,
-            _folder: folder,
+            _place: place,
             time: 1_700_000_000.0,
             file_size: 1000,
             manifests: HashMap::new(),
@@ -156,9 +172,8 @@ fn program(code: &ItemHash, runtime: &ItemHash) -> Value {
     })
 }
 
-#[test]
-fn who_may_act_for_whom() {
-    let mut world = World::new();
+fn who_may_act_for_whom(engine: Engine) {
+    let mut world = World::new(engine);
     let on_behalf = |mut content: Value| {
         content["address"] = OWNER.into();
         content
@@ -184,9 +199,8 @@ fn who_may_act_for_whom() {
     assert_eq!(world.refused(OTHER, "POST", later), (ErrorCode::PermissionDenied, false));
 }
 
-#[test]
-fn amends() {
-    let mut world = World::new();
+fn amends(engine: Engine) {
+    let mut world = World::new(engine);
     let original = world.accepted(OWNER, "POST", post());
     let amend = |of: &ItemHash| json!({ "type": "amend", "ref": of, "content": { "hi": 2 } });
     let first = world.accepted(OWNER, "POST", amend(&original));
@@ -201,9 +215,8 @@ fn amends() {
     assert_eq!(world.status(&first), Some(MessageStatus::Forgotten));
 }
 
-#[test]
-fn versions_of_files() {
-    let mut world = World::new();
+fn versions_of_files(engine: Engine) {
+    let mut world = World::new(engine);
     let first = world.accepted(OWNER, "STORE", store(1));
     let update =
         |of: &ItemHash, number: u8| json!({ "item_type": "storage", "item_hash": file(number), "ref": of });
@@ -214,9 +227,8 @@ fn versions_of_files() {
     assert_eq!(world.refused(OTHER, "STORE", update(&first, 3)), (ErrorCode::PermissionDenied, false));
 }
 
-#[test]
-fn forgetting() {
-    let mut world = World::new();
+fn forgetting(engine: Engine) {
+    let mut world = World::new(engine);
     assert_eq!(world.refused(OWNER, "FORGET", json!({ "hashes": [] })), (ErrorCode::ForgetNoTarget, false));
     let unknown = ItemHash::sha256(b"unknown");
     assert_eq!(
@@ -250,9 +262,8 @@ fn forgetting() {
     assert_eq!(world.status(&element), Some(MessageStatus::Forgotten));
 }
 
-#[test]
-fn programs_and_what_they_need() {
-    let mut world = World::new();
+fn programs_and_what_they_need(engine: Engine) {
+    let mut world = World::new(engine);
     let code = world.accepted(OWNER, "STORE", store(1));
     let unknown = ItemHash::sha256(b"unknown");
     assert_eq!(
@@ -301,9 +312,8 @@ fn programs_and_what_they_need() {
     }
 }
 
-#[test]
-fn content_that_is_elsewhere_is_waited_for() {
-    let mut world = World::new();
+fn content_that_is_elsewhere_is_waited_for(engine: Engine) {
+    let mut world = World::new(engine);
     let mut parsed = world.message(OWNER, "POST", post());
     parsed.content = None;
     let decision = world.take(parsed).1;
@@ -312,9 +322,8 @@ fn content_that_is_elsewhere_is_waited_for() {
     assert_eq!(otherwise.code, ErrorCode::ContentUnavailable);
 }
 
-#[test]
-fn instances_and_verified_programs() {
-    let mut world = World::new();
+fn instances_and_verified_programs(engine: Engine) {
+    let mut world = World::new(engine);
     let image = world.accepted(OWNER, "STORE", store(1));
     let instance = |parent: &ItemHash| {
         json!({
@@ -380,9 +389,8 @@ fn instances_and_verified_programs() {
     world.accepted(OTHER, "FORGET", forget);
 }
 
-#[test]
-fn sizes_of_volumes_are_checked_volumes_first() {
-    let mut world = World::new();
+fn sizes_of_volumes_are_checked_volumes_first(engine: Engine) {
+    let mut world = World::new(engine);
     world.file_size = 3 << 20;
     let image = world.accepted(OWNER, "STORE", store(1));
     let instance = |rootfs: u32, volume: u32| {
@@ -407,9 +415,8 @@ fn sizes_of_volumes_are_checked_volumes_first() {
     world.accepted(OWNER, "INSTANCE", instance(3, 3));
 }
 
-#[test]
-fn a_delegate_amends_by_what_the_owner_grants_for_the_named_message() {
-    let mut world = World::new();
+fn a_delegate_amends_by_what_the_owner_grants_for_the_named_message(engine: Engine) {
+    let mut world = World::new(engine);
     let file = world.accepted(OWNER, "STORE", store(1));
     let note = world.accepted(OWNER, "POST", post());
     world.accepted(
@@ -425,9 +432,8 @@ fn a_delegate_amends_by_what_the_owner_grants_for_the_named_message() {
     assert_eq!(world.refused(OWNER, "POST", amend(&file)), (ErrorCode::PostAmendTargetNotFound, true));
 }
 
-#[test]
-fn a_forget_is_remembered_as_often_as_it_names_a_target() {
-    let mut world = World::new();
+fn a_forget_is_remembered_as_often_as_it_names_a_target(engine: Engine) {
+    let mut world = World::new(engine);
     let note = world.accepted(OWNER, "POST", post());
     let amend = world.accepted(OWNER, "POST", json!({ "type": "amend", "ref": note, "content": 1 }));
     let other = world.accepted(OWNER, "POST", json!({ "type": "note", "content": 2 }));
@@ -438,9 +444,8 @@ fn a_forget_is_remembered_as_often_as_it_names_a_target() {
     }
 }
 
-#[test]
-fn one_owner_has_elements_but_no_aggregates() {
-    let mut world = World::new();
+fn one_owner_has_elements_but_no_aggregates(engine: Engine) {
+    let mut world = World::new(engine);
     let owner = "0x51A58800b26AA1451aaA803d1746687cB88E0501";
     let key = "ab".repeat(32);
     let element = |number: u64| json!({ "key": key, "content": { "a": number } });
