@@ -15,7 +15,7 @@ mod operation;
 mod post;
 mod rebuild;
 
-pub use apply::{Applied, CreditEffect, CreditFacts, CreditRules, Unfunded, admit, apply};
+pub use apply::{Applied, CreditEffect, CreditFacts, CreditRules, Unfunded, admit, apply, recompute};
 pub use balance::{CreditBalance, CreditShare};
 pub use history::{EntryKind, HistoryPlace, HistoryRow};
 pub use lot::{Lot, LotKey, Moment};

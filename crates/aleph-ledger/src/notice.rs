@@ -39,6 +39,18 @@ pub enum Notice {
     },
 }
 
+impl Notice {
+    /// A short stable word: the label of the metric that counts notices.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::PriceKept { .. } => "price_kept",
+            Self::PriceUnusable { .. } => "price_unusable",
+            Self::UnknownProduct { .. } => "unknown_product",
+            Self::SettingKept { .. } => "setting_kept",
+        }
+    }
+}
+
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

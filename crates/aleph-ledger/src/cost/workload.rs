@@ -1,4 +1,4 @@
-use aleph_types::content::{Content, ExecutableBase, PaymentType, VolumeKind};
+use aleph_types::content::{Content, ExecutableBase, PaymentType, StoreContent, VolumeKind};
 use aleph_types::{Address, ItemHash};
 
 use super::CostType;
@@ -278,6 +278,19 @@ impl Workload {
             }),
             unknown_files: collector.unknown,
         }))
+    }
+
+    /// A STORE before its file is here, priced for the check that precedes fetching
+    /// (`spec: payments.md §9`): whole MiB of what IPFS says; nothing for other files or unknown sizes.
+    pub fn before_fetch(message: ItemHash, store: &StoreContent, ipfs_bytes: Option<u64>) -> Self {
+        let mib = ipfs_bytes.map(|bytes| bytes >> 20).filter(|&mib| mib > 0);
+        Self {
+            message,
+            owner: store.address.clone(),
+            payment: store.payment.as_ref().map_or(PaymentType::Hold, |payment| payment.payment_type),
+            kind: WorkloadKind::File { size: mib.map(Size::Mib), shown_mib: None },
+            unknown_files: Vec::new(),
+        }
     }
 
     /// A STORE of which only this is left: for the price of a forgotten or removed file.

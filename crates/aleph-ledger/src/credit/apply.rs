@@ -46,8 +46,8 @@ pub trait CreditFacts {
         after: Option<&HistoryPlace>,
         limit: usize,
     ) -> Result<Vec<HistoryRow>, Self::Error>;
-    /// To whom an account sent anything after `since`, each once.
-    fn recipients(&mut self, sender: &Address, since: &Moment) -> Result<Vec<Address>, Self::Error>;
+    /// To whom an account sent anything after `since` (`None`: ever), each once.
+    fn recipients(&mut self, sender: &Address, since: Option<&Moment>) -> Result<Vec<Address>, Self::Error>;
 }
 
 /// One change of the ledger.
@@ -272,7 +272,8 @@ pub fn apply<F: CreditFacts>(
     }
     if !late.is_empty() {
         late.extend(from.into_iter().chain(to).cloned());
-        return rebuild::run(operation, rules, late, facts);
+        let (effects, rebuilt) = rebuild::run(Some(operation), rules, late, facts)?;
+        return Ok(Applied::Now { effects, rebuilt });
     }
     let mut books = Books::default();
     let mut before: BTreeMap<LotKey, i64> = BTreeMap::new();
@@ -294,4 +295,17 @@ pub fn apply<F: CreditFacts>(
         }
     }
     Ok(Applied::Now { effects, rebuilt: 0 })
+}
+
+/// Computes accounts anew from their histories, with everybody whom they ever sent something: after an
+/// import of history rows, or to check a database. No effect but [`CreditEffect::ReplaceLots`] means that
+/// the histories were in order.
+///
+/// Errors are those of the facts' source.
+pub fn recompute<F: CreditFacts>(
+    accounts: Vec<Address>,
+    rules: &CreditRules,
+    facts: &mut F,
+) -> Result<Vec<CreditEffect>, F::Error> {
+    rebuild::run(None, rules, accounts, facts).map(|(effects, _)| effects)
 }

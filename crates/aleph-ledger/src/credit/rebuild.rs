@@ -10,8 +10,7 @@ use aleph_types::Address;
 
 use super::apply::Books;
 use super::{
-    Applied, CreditEffect, CreditFacts, CreditRules, EntryKind, HistoryPlace, HistoryRow, Moment, Operation,
-    Transfer,
+    CreditEffect, CreditFacts, CreditRules, EntryKind, HistoryPlace, HistoryRow, Moment, Operation, Transfer,
 };
 
 /// Rows that are read at once.
@@ -40,7 +39,7 @@ impl Stream {
 /// Everybody whom the operation concerns.
 fn concerned<F: CreditFacts>(
     start: Vec<Address>,
-    since: &Moment,
+    since: Option<&Moment>,
     facts: &mut F,
 ) -> Result<BTreeSet<Address>, F::Error> {
     let mut known = BTreeSet::new();
@@ -79,13 +78,14 @@ fn replay(books: &mut Books, moment: &Moment, rows: &[HistoryRow], rules: &Credi
     Vec::new()
 }
 
+/// The effects, and how many accounts were computed anew; with `late` in its place.
 pub(super) fn run<F: CreditFacts>(
-    operation: &Operation,
+    late: Option<&Operation>,
     rules: &CreditRules,
     touched: Vec<Address>,
     facts: &mut F,
-) -> Result<Applied, F::Error> {
-    let accounts = concerned(touched, &operation.moment, facts)?;
+) -> Result<(Vec<CreditEffect>, usize), F::Error> {
+    let accounts = concerned(touched, late.map(|late| &late.moment), facts)?;
     let rebuilt = accounts.len();
     let mut books = Books { lots: accounts.iter().map(|account| (account.clone(), Vec::new())).collect() };
     let mut streams: Vec<Stream> = accounts
@@ -100,11 +100,14 @@ pub(super) fn run<F: CreditFacts>(
         }
     }
     let mut effects = Vec::new();
+    let mut late = late;
     let mut own_rows: Option<Vec<HistoryRow>> = None;
+    let mut is_affected = late.is_none();
     while let Some(((place, _), ())) = heads.first_key_value() {
         let moment = place.moment.clone();
-        if own_rows.is_none() && moment > operation.moment {
+        if let Some(operation) = late.take_if(|operation| moment > operation.moment) {
             own_rows = Some(books.operate(operation, rules));
+            is_affected = true;
         }
         let mut rows: Vec<HistoryRow> = Vec::new();
         while let Some(first) = heads.first_entry().filter(|first| first.key().0.moment == moment) {
@@ -116,18 +119,17 @@ pub(super) fn run<F: CreditFacts>(
             }
         }
         let anew = replay(&mut books, &moment, &rows, rules);
-        if !anew.is_empty() && moment > operation.moment && anew != rows {
+        if is_affected && !anew.is_empty() && anew != rows {
             effects.push(CreditEffect::ReplaceRows { message: moment.message, rows: anew });
         }
     }
-    let own_rows = match own_rows {
-        Some(rows) => rows,
-        None => books.operate(operation, rules),
-    };
-    effects.insert(0, CreditEffect::AddRows(own_rows));
+    let own_rows = own_rows.or_else(|| late.map(|operation| books.operate(operation, rules)));
+    if let Some(rows) = own_rows {
+        effects.insert(0, CreditEffect::AddRows(rows));
+    }
     for (owner, mut lots) in books.lots {
         lots.sort_by(|a, b| a.key.cmp(&b.key));
         effects.push(CreditEffect::ReplaceLots { owner, lots });
     }
-    Ok(Applied::Now { effects, rebuilt })
+    Ok((effects, rebuilt))
 }

@@ -183,10 +183,10 @@ mod tests {
                         prop_assert!(!is_catching_up);
                         prop_assert!(short_since.is_some_and(|since| clock - since >= 90_000));
                     }
-                    (Standing::Processed | Standing::Removing { until: None }, Standing::Removing { .. }) => {
-                        if !effects.is_empty() {
-                            short_since = Some(clock);
-                        }
+                    (Standing::Processed | Standing::Removing { until: None }, Standing::Removing { .. })
+                        if !effects.is_empty() =>
+                    {
+                        short_since = Some(clock);
                     }
                     (_, Standing::Processed) => short_since = None,
                     _ => {}

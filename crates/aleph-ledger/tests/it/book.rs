@@ -19,6 +19,11 @@ impl Book {
     /// Applies an operation; how many accounts were computed anew, or `None` if it was known.
     pub(crate) fn apply(&mut self, operation: &Operation, rules: &CreditRules) -> Option<usize> {
         let Applied::Now { effects, rebuilt } = apply(operation, rules, self).unwrap() else { return None };
+        self.store(effects);
+        Some(rebuilt)
+    }
+
+    pub(crate) fn store(&mut self, effects: Vec<CreditEffect>) {
         for effect in effects {
             match effect {
                 CreditEffect::AddRows(rows) => {
@@ -44,7 +49,6 @@ impl Book {
                 }
             }
         }
-        Some(rebuilt)
     }
 
     pub(crate) fn balance(&self, account: &Address, now: Timestamp) -> CreditBalance {
@@ -90,11 +94,12 @@ impl CreditFacts for Book {
         Ok(rows.filter(|row| after.is_none_or(|after| row.place > *after)).take(limit).cloned().collect())
     }
 
-    fn recipients(&mut self, sender: &Address, since: &Moment) -> Result<Vec<Address>, Infallible> {
-        let sent = self
-            .rows
-            .values()
-            .filter(|row| row.kind == EntryKind::Sent && row.address == *sender && row.place.moment > *since);
+    fn recipients(&mut self, sender: &Address, since: Option<&Moment>) -> Result<Vec<Address>, Infallible> {
+        let sent = self.rows.values().filter(|row| {
+            row.kind == EntryKind::Sent
+                && row.address == *sender
+                && since.is_none_or(|since| row.place.moment > *since)
+        });
         let mut to: Vec<Address> =
             sent.map(|row| Address::from(row.origin.as_deref().unwrap_or_default())).collect();
         to.sort();

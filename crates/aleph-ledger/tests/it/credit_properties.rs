@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aleph_ledger::credit::{
     Action, CreditRules, DistributionEntry, EntryKind, ExpenseEntry, Grant, Lot, LotKey, Moment, Operation,
-    Payment, Transfer, admit,
+    Payment, Transfer, admit, recompute,
 };
 use aleph_types::{Address, ItemHash, Timestamp};
 use proptest::prelude::*;
@@ -227,6 +227,12 @@ proptest! {
         for operation in &operations {
             prop_assert_eq!(shuffled.apply(operation, &rules), None);
         }
+        prop_assert_eq!(&shuffled, &before);
+
+        // Nor does computing every account anew, even from lots that were lost.
+        shuffled.lots.clear();
+        let effects = recompute((0..ACCOUNTS).map(account).collect(), &rules, &mut shuffled).unwrap();
+        shuffled.store(effects);
         prop_assert_eq!(shuffled, before);
     }
 
