@@ -16,6 +16,7 @@
 mod collected;
 mod known;
 mod outcome;
+mod room;
 mod verify;
 mod write;
 
@@ -40,7 +41,8 @@ use known::Known;
 pub(crate) use outcome::Answer;
 pub use outcome::{Origin, Outcome, PipelineError};
 
-/// Messages from outside that may be inside the pipeline at once. Further callers wait.
+/// Messages from outside that may be inside the pipeline at once, long ones counted more than once. Further
+/// callers wait.
 const INSIDE: usize = 8192;
 
 /// Messages of one verify batch: enough to fill the pool, small enough to keep latency low.
@@ -243,8 +245,24 @@ impl Pipeline {
         let _ = self.jobs.send(Job::Stop);
     }
 
+    /// Room for a text of that many bytes, and for what it becomes when it is read. Waits for it.
+    pub(crate) async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, PipelineError> {
+        let permits = room::permits(bytes, INSIDE);
+        Arc::clone(&self.permits).acquire_many_owned(permits).await.map_err(|_| PipelineError::Stopped)
+    }
+
     /// Takes a message; answers when its fate is on disk.
     pub async fn submit(&self, parsed: ParsedMessage, origin: Origin) -> Result<Outcome, PipelineError> {
+        self.submit_within(parsed, origin, None).await
+    }
+
+    /// [`Self::submit`] for who took [`Self::room`] before reading the message.
+    pub(crate) async fn submit_within(
+        &self,
+        parsed: ParsedMessage,
+        origin: Origin,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Outcome, PipelineError> {
         if self.shared.known.contains(&parsed.message)
             && let Some(outcome) = self.settled(&parsed.message.item_hash).await?
         {
@@ -260,7 +278,7 @@ impl Pipeline {
             confirmation: None,
             ticket: None,
             reply: Some(reply),
-            permit: None,
+            permit,
         })
         .await?;
         answer.await.map_err(|_| PipelineError::Stopped)?
@@ -297,7 +315,7 @@ impl Pipeline {
     /// Records that a document which calls itself `hash` has not the form of a message, unless a copy has a
     /// better fate (`spec: messages.md §7`). Waits for room, not for the disk.
     pub(crate) async fn refuse(&self, hash: ItemHash, document: String, error: FormatError) {
-        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+        let Ok(permit) = self.room(document.len()).await else { return };
         let now = crate::clock::now();
         let command: Command = Box::new(move |transaction| {
             if matches!(transaction.status(&hash)?, None | Some(MessageStatus::Rejected)) {
@@ -331,8 +349,10 @@ impl Pipeline {
     }
 
     async fn send(&self, mut submission: Submission) -> Result<(), PipelineError> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| PipelineError::Stopped)?;
-        submission.permit = Some(permit);
+        if submission.permit.is_none() {
+            let text = submission.parsed.message.item_content.as_ref();
+            submission.permit = Some(self.room(text.map_or(0, |text| text.len())).await?);
+        }
         self.jobs.send(Job::Message(Box::new(submission))).map_err(|_| PipelineError::Stopped)
     }
 

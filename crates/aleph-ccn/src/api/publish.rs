@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json as json_of};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Api;
 use super::body;
@@ -61,9 +62,16 @@ pub(super) fn read_message(document: &mut Value) -> Result<ParsedMessage, Format
 }
 
 /// Gives a message to the pipeline; with `sync` waits until its fate is final, for a while.
-pub(super) async fn publish(api: &Api, parsed: ParsedMessage, sync: bool) -> Result<Outcome, PublishError> {
+///
+/// `room` is what the reader of a body took before: it is free again when the message is durable.
+pub(super) async fn publish(
+    api: &Api,
+    parsed: ParsedMessage,
+    sync: bool,
+    room: Option<OwnedSemaphorePermit>,
+) -> Result<Outcome, PublishError> {
     let hash = sync.then(|| parsed.message.item_hash.clone());
-    let outcome = api.node.pipeline.submit(parsed, Origin::Http).await?;
+    let outcome = api.node.pipeline.submit_within(parsed, Origin::Http, room).await?;
     match (hash, outcome) {
         (Some(hash), Outcome::Pending) => Ok(api.node.pipeline.wait_for(&hash, PATIENCE).await?),
         (Some(_), outcome) => Ok(outcome),
@@ -153,6 +161,7 @@ pub(super) fn sync_flag(value: Option<&Value>) -> Option<Option<bool>> {
 )]
 pub(super) async fn post(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
     let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
+    let room = api.node.pipeline.room(bytes.len()).await?;
     let mut request =
         json::parse(&bytes).map_err(|_| ApiError::standard(StatusCode::UNPROCESSABLE_ENTITY))?;
     let Some(sync) = sync_flag(request.get("sync")) else {
@@ -165,7 +174,7 @@ pub(super) async fn post(State(api): State<Arc<Api>>, body: Body) -> Result<Resp
     };
     let parsed = read_message(message).map_err(PublishError::Format)?;
     drop(request);
-    let outcome = publish(&api, parsed, sync.unwrap_or(false)).await?;
+    let outcome = publish(&api, parsed, sync.unwrap_or(false), Some(room)).await?;
     Ok(answer(&outcome))
 }
 
@@ -184,6 +193,7 @@ pub(super) async fn post(State(api): State<Arc<Api>>, body: Body) -> Result<Resp
 )]
 pub(super) async fn post_legacy(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
     let bytes = body::whole(body, limits::BUFFERED_BODY).await?;
+    let room = api.node.pipeline.room(bytes.len()).await?;
     let request = json::parse(&bytes).map_err(|_| ApiError::standard(StatusCode::UNPROCESSABLE_ENTITY))?;
     let expected = api.node.config.p2p.topic.as_str();
     match request.get("topic").and_then(Value::as_str) {
@@ -200,7 +210,7 @@ pub(super) async fn post_legacy(State(api): State<Arc<Api>>, body: Body) -> Resu
     let mut document =
         json::parse(data.as_bytes()).map_err(|_| reason("'data': must be deserializable as JSON."))?;
     let parsed = read_message(&mut document).map_err(PublishError::Format)?;
-    publish(&api, parsed, false).await?;
+    publish(&api, parsed, false, Some(room)).await?;
     Ok(json_answer(StatusCode::OK, r#"{"status":"success","failed":[]}"#))
 }
 

@@ -536,7 +536,7 @@ async fn finish(api: &Arc<Api>, shelf: &Shelf, upload: &Upload) -> Result<(), Ap
                     return Err(refusal);
                 }
             };
-            let outcome = publish(api, parsed, sync).await?;
+            let outcome = publish(api, parsed, sync, None).await?;
             if !matches!(outcome, Outcome::Processed | Outcome::Removing)
                 && !is_pinned(api, &stored.hash).await?
             {

@@ -102,7 +102,7 @@ pub(super) async fn add_file(
     };
     let (parsed, claimed, sync) = read_metadata(&metadata)?;
     let stored = finish_blob(file, &claimed).await?;
-    let outcome = publish(&api, parsed, sync).await?;
+    let outcome = publish(&api, parsed, sync, None).await?;
     if !matches!(outcome, Outcome::Processed | Outcome::Removing) && !is_pinned(&api, &stored.hash).await? {
         // Nothing else keeps track of the file until the message is processed, if ever.
         keep_for_a_while(&api, &stored).await?;

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 
 use super::outcome::invalid;
+use super::room::{CONTENTS, Room, Rooms};
 use super::{Command, Job, MAX_CONTENT, Origin, PipelineError, Submission, VERIFY_BATCH};
 use crate::metrics::Metrics;
 
@@ -61,6 +62,8 @@ pub(crate) enum Work {
     Command(Command),
     /// Reject what waited too long.
     Expire,
+    /// What the contents before this take; free again when they are durable.
+    Room(Room),
 }
 
 /// How a message travels, apart from itself.
@@ -106,6 +109,7 @@ pub(crate) struct Verifier {
     pool: rayon::ThreadPool,
     blobs: BlobStore,
     metrics: Arc<Metrics>,
+    contents: Rooms,
 }
 
 impl Verifier {
@@ -119,7 +123,7 @@ impl Verifier {
             .thread_name(|index| format!("verify-{index}"))
             .build()
             .map_err(|error| PipelineError::unavailable(format!("no verify threads: {error}")))?;
-        Ok(Self { pool, blobs, metrics })
+        Ok(Self { pool, blobs, metrics, contents: Rooms::default() })
     }
 
     /// Runs until [`Job::Stop`].
@@ -131,17 +135,53 @@ impl Verifier {
             batch.push(first);
             batch.extend(jobs.try_iter().take(VERIFY_BATCH - 1));
             stopping = batch.iter().any(|job| matches!(job, Job::Stop));
-            let work: Vec<Work> = if batch.len() == 1 {
-                // Handing one message to the pool costs more than it saves.
-                batch.drain(..).filter_map(|job| self.prepare(job)).collect()
-            } else if batch.iter().any(shares_work) {
-                self.prepare_with_groups(&mut batch)
-            } else {
-                self.pool.install(|| batch.par_drain(..).filter_map(|job| self.prepare(job)).collect())
-            };
-            if batches.send(work).is_err() {
-                return;
+            while !batch.is_empty() {
+                let (count, bytes) = self.part(&batch);
+                let room = (bytes > 0).then(|| self.contents.take(bytes));
+                let later = batch.split_off(count);
+                let mut work = self.prepare_all(&mut batch);
+                work.extend(room.map(Work::Room));
+                if batches.send(work).is_err() {
+                    return;
+                }
+                batch = later;
             }
+        }
+    }
+
+    /// How many of the jobs may be prepared together, and how many bytes of contents they read.
+    fn part(&self, jobs: &[Job]) -> (usize, u64) {
+        let mut bytes = 0;
+        for (index, job) in jobs.iter().enumerate() {
+            let size = self.content_size(job);
+            if index > 0 && bytes + size > CONTENTS {
+                return (index, bytes);
+            }
+            bytes += size;
+        }
+        (jobs.len(), bytes)
+    }
+
+    /// Bytes of the content that a job reads from this disk.
+    fn content_size(&self, job: &Job) -> u64 {
+        let Job::Message(submission) = job else { return 0 };
+        let message = &submission.parsed.message;
+        if message.item_type == ItemType::Inline {
+            return 0;
+        }
+        // Longer ones are refused unread; what goes wrong shows when it is read.
+        let size = self.blobs.size_sync(&message.item_hash).ok().flatten();
+        size.filter(|size| *size <= MAX_CONTENT).unwrap_or(0)
+    }
+
+    fn prepare_all(&self, batch: &mut Vec<Job>) -> Vec<Work> {
+        if batch.len() == 1 {
+            // Handing one message to the pool costs more than it saves.
+            batch.drain(..).filter_map(|job| self.prepare(job)).collect()
+        } else if batch.iter().any(shares_work) {
+            self.prepare_with_groups(batch)
+        } else {
+            self.pool.install(|| batch.par_drain(..).filter_map(|job| self.prepare(job)).collect())
         }
     }
 
@@ -277,8 +317,9 @@ impl Verifier {
                     Ok(None) => None,
                     Ok(Some(bytes)) => {
                         let size = bytes.len() as u64;
-                        let (content, document) = Content::parse_fetched(message, &bytes).map_err(invalid)?;
-                        Some(Fetched { content, document: document.to_string().into(), size })
+                        let (content, document) =
+                            Content::parse_fetched_text(message, &bytes).map_err(invalid)?;
+                        Some(Fetched { content, document: document.into(), size })
                     }
                     Err(aleph_blobs::BlobError::TooLarge { .. }) => {
                         return Err(invalid(FormatError::text(format!(

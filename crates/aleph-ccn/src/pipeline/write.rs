@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc};
 
+use super::room::Room;
 use super::verify::{Envelope, ManifestOnDisk, Ready, Work};
 use super::{
     AfterCommit, Collected, CommandEnd, Job, Origin, Outcome, PipelineError, PipelineOptions,
@@ -47,6 +48,8 @@ struct Consequences {
     ends: Vec<CommandEnd>,
     started_waiting: Vec<String>,
     stopped_waiting: Vec<String>,
+    /// Held until all of this is carried out.
+    rooms: Vec<Room>,
 }
 
 struct Settled {
@@ -61,7 +64,7 @@ impl Consequences {
         let (message, envelope) = match work {
             Work::Decide(ready, envelope) => (ready.verified.message.clone(), envelope),
             Work::Refuse(parsed, _, envelope) => (parsed.message, envelope),
-            Work::Arrived(_) | Work::Command(_) | Work::Expire => return,
+            Work::Arrived(_) | Work::Command(_) | Work::Expire | Work::Room(_) => return,
         };
         self.settled.push(Settled { message, outcome: Outcome::Pending, envelope: Some(envelope) });
     }
@@ -301,6 +304,10 @@ impl Step<'_> {
                 self.transaction.set_meta("tried", &self.now.as_micros().to_string())
             }
             Work::Expire => self.expire(),
+            Work::Room(room) => {
+                self.consequences.rooms.push(room);
+                Ok(())
+            }
         }
     }
 
