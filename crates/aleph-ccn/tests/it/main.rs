@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod hostile;
+mod hostile_fields;
+mod hostile_graphs;
 mod lists;
 mod node;
 mod order;
