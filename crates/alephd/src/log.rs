@@ -26,7 +26,10 @@ pub(crate) fn start(directives: &str, format: Format) -> Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_span_events(FmtSpan::NONE);
+        .with_span_events(FmtSpan::NONE)
+        // it would say on standard error that standard error can't be written, and panic: a log on a full
+        // disk must not end the node
+        .log_internal_errors(false);
     let started = match format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().try_init(),

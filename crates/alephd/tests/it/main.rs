@@ -1,6 +1,10 @@
 //! The binary as people use it: networks of real processes on free ports, in folders of their own.
 
 mod command_line;
+mod core_node;
 mod crash;
 mod devnet;
+mod disk;
 mod harness;
+mod kills;
+mod traffic;
