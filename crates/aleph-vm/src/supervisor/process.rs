@@ -33,6 +33,8 @@ pub fn run(spec: &Path) -> Result<(), VmError> {
         .with_env_filter(filter)
         .with_ansi(false)
         .with_writer(std::io::stderr)
+        // it would panic over a log that can't be written, and a full disk would end the VM
+        .log_internal_errors(false)
         .try_init();
 
     let text = std::fs::read(spec).map_err(VmError::io(format!("read the plan {}", spec.display())))?;
