@@ -1,8 +1,10 @@
 mod error;
+mod export;
 mod header;
 mod reader;
 
 pub use error::CarError;
+pub use export::export_car;
 pub use header::CarHeader;
 pub use reader::{CarItem, CarLimits, CarReader, CarTotals};
 

@@ -9,8 +9,8 @@
 //! * **read**: [`FileWalk`], [`DirectoryWalk`], [`PathWalk`], [`TreeWalk`], [`DagWalk`] say which block they want
 //!   next, check it, and give what it holds. [`read_file`] and its siblings do the same on a
 //!   [`BlockSource`];
-//! * **archives**: [`CarReader`] checks every block of a CAR while it streams; [`CarHeader`] and
-//!   [`car_section_head`] write one.
+//! * **archives**: [`CarReader`] checks every block of a CAR while it streams; [`export_car`] writes one,
+//!   and so do [`CarHeader`] and [`car_section_head`] piece by piece.
 //!
 //! Invariants:
 //!
@@ -61,7 +61,7 @@ pub use build::{
     Built, DirectoryBuilder, FileBuilder, FileCheck, MAX_NAME, MAX_TREE_DEPTH, NameError, TreeBuilder,
     TreeError, cid_of, symlink,
 };
-pub use car::{CarError, CarHeader, CarItem, CarLimits, CarReader, CarTotals, car_section_head};
+pub use car::{CarError, CarHeader, CarItem, CarLimits, CarReader, CarTotals, car_section_head, export_car};
 pub use cid::{Cid, CidError, Codec, MAX_CID_TEXT, MAX_INLINE, Version};
 pub use layout::{Layout, LayoutError, MAX_BLOCK};
 pub use read::{

@@ -12,6 +12,7 @@ pub use directory::{DirectoryWalk, Entry};
 pub use error::{ErrorKind, ReadError};
 pub use file::FileWalk;
 pub use path::PathWalk;
+pub(crate) use source::with_block;
 pub use source::{SourceError, check_dag, list_directory, read_file, resolve_path};
 pub use stat::{NodeKind, Stat};
 pub use tree::{TreeItem, TreeWalk};

@@ -19,7 +19,7 @@ pub enum SourceError<E> {
 }
 
 /// Gives the block that is wanted to `take`.
-fn with_block<S: BlockSource, T>(
+pub(crate) fn with_block<S: BlockSource, T>(
     source: &mut S,
     cid: &Cid,
     take: impl FnOnce(&[u8]) -> Result<T, ReadError>,
