@@ -6,6 +6,7 @@ mod contents;
 mod credits;
 mod envelopes;
 mod fixtures;
+mod hostile;
 mod limits;
 mod on_chain;
 mod vectors;
