@@ -119,6 +119,11 @@ impl HistoryRow {
         }
     }
 
+    /// The resource that an expense is about: `origin`, else `origin_ref` (`spec: ccn-api.md §8.5`).
+    pub fn resource(&self) -> Option<&str> {
+        self.origin.as_deref().or(self.origin_ref.as_deref())
+    }
+
     /// The other account of a transfer.
     pub(super) fn counterparty(&self) -> Address {
         Address::from(self.origin.as_deref().unwrap_or_default())

@@ -156,3 +156,65 @@ impl Operation {
         Ok(Self { moment, sender, factor, action })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aleph_types::Channel;
+    use serde_json::json;
+
+    use super::*;
+
+    fn transfer(body: serde_json::Value) -> CreditPost {
+        CreditPost::read(CreditKind::Transfer, &body).unwrap().unwrap()
+    }
+
+    #[test]
+    fn only_configured_publishers_in_the_channel_count() {
+        let publishers = CreditPublishers::mainnet();
+        let publisher = publishers.addresses[0].clone();
+        let other_case = Address::from(publisher.as_str().to_lowercase());
+        let anyone = Address::from("0xA");
+        let channel = Channel::from("ALEPH_CREDIT");
+        let recognise = |post_type: &str, owner: &Address, channel: Option<&Channel>| {
+            publishers.recognise(post_type, owner, channel)
+        };
+        let distribution = "aleph_credit_distribution";
+        assert_eq!(recognise(distribution, &publisher, Some(&channel)), Some(CreditKind::Distribution));
+        assert_eq!(recognise(distribution, &anyone, Some(&channel)), None);
+        assert_eq!(recognise(distribution, &other_case, Some(&channel)), None, "spelling counts");
+        assert_eq!(recognise("aleph_credit_expense", &publisher, None), None);
+        assert_eq!(recognise("aleph_credit_expense", &publisher, Some(&Channel::from("TEST"))), None);
+        let moved = recognise("aleph_credit_transfer", &anyone, Some(&channel));
+        assert_eq!(moved, Some(CreditKind::Transfer));
+        assert_eq!(recognise("note", &publisher, Some(&channel)), None);
+    }
+
+    #[test]
+    fn old_amounts_are_scaled_and_only_the_publisher_gives_from_nothing() {
+        let publishers = CreditPublishers::mainnet();
+        let new = |time: Timestamp, sender: &Address| {
+            let post = transfer(json!({"transfer": {"credits": [{"address": "0xB", "amount": 7}]}}));
+            Operation::new(ItemHash::sha256(b"x"), time, sender.clone(), post, &publishers).unwrap()
+        };
+        let anyone = Address::from("0xA");
+        let last_old = CREDIT_PRECISION.plus_micros(-1);
+        for (time, amount) in [(last_old, 70_000), (CREDIT_PRECISION, 7)] {
+            let Action::Transfer(entries) = new(time, &anyone).action else { panic!("a transfer") };
+            assert_eq!(entries[0].amount, amount);
+        }
+        assert!(matches!(new(CREDIT_PRECISION, &publishers.addresses[0]).action, Action::Mint(_)));
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        let body = json!({"transfer": {"credits": [{"address": "0xB", "amount": 1.5}]}});
+        let rejection = Rejection::from(CreditPost::read(CreditKind::Transfer, &body).unwrap_err());
+        assert_eq!(rejection.code, ErrorCode::InvalidFormat);
+        let text = rejection.details.unwrap()["errors"][0].as_str().unwrap().to_owned();
+        assert!(text.starts_with("Invalid credit transfer content: ["), "{text}");
+        assert!(text.contains("('transfer', 'credits', 0, 'amount')"), "{text}");
+        for nothing in [json!(null), json!({}), json!(""), json!([])] {
+            assert_eq!(CreditPost::read(CreditKind::Transfer, &nothing), Ok(None), "an ordinary post");
+        }
+    }
+}
