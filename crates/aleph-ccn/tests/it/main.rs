@@ -2,14 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod caching;
+mod document;
 mod hostile;
 mod hostile_fields;
 mod hostile_graphs;
+mod limits;
 mod lists;
+mod measurements;
 mod node;
 mod order;
 mod publishing;
+mod resumable;
 mod sockets;
 mod state;
 mod storage;
+mod streams;
+mod subscribers;
+mod sync;
 mod transport;

@@ -23,13 +23,23 @@ pub(crate) struct TestNode {
 
 impl TestNode {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    /// A node with other settings.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), change).await
+    }
+
+    /// A node on the folder of one that was stopped.
+    pub(crate) async fn start_in(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.storage.data_dir = folder.path().join("node");
         config.http.listen = ([127, 0, 0, 1], 0).into();
         config.p2p.enabled = false;
         config.pipeline.verify_threads = 1;
+        change(&mut config);
         let stop = CancellationToken::new();
         let running = aleph_ccn::start(config, stop.clone()).await.unwrap();
         let (url, node) = (format!("http://{}", running.address), Arc::clone(&running.node));
@@ -38,10 +48,16 @@ impl TestNode {
     }
 
     pub(crate) async fn stop(self) {
-        let Self { stop, serving, node, client, .. } = self;
+        self.stop_and_keep().await;
+    }
+
+    /// Stops the node; its folder lives on.
+    pub(crate) async fn stop_and_keep(self) -> TempDir {
+        let Self { stop, serving, node, client, _folder, .. } = self;
         drop((node, client));
         stop.cancel();
         serving.await.unwrap();
+        _folder
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
@@ -118,6 +134,23 @@ impl Author {
             item_content: Some(text.into()),
             time: Timestamp::from_secs_f64(time).unwrap(),
             channel: Some(Channel::from(channel)),
+        };
+        message.signature = Some(self.key.sign_message(&message));
+        serde_json::to_value(message.to_wire()).unwrap()
+    }
+
+    /// A signed message whose content is the file `file`; channel as in `like`.
+    pub(crate) fn sign_by_hash(&self, message_type: MessageType, time: f64, file: &str, like: &Value) -> Value {
+        let mut message = Message {
+            item_hash: ItemHash::parse(file).unwrap(),
+            message_type,
+            chain: Chain::Eth,
+            sender: Address::from(self.address.as_str()),
+            signature: None,
+            item_type: ItemType::Storage,
+            item_content: None,
+            time: Timestamp::from_secs_f64(time).unwrap(),
+            channel: like["channel"].as_str().map(Channel::from),
         };
         message.signature = Some(self.key.sign_message(&message));
         serde_json::to_value(message.to_wire()).unwrap()

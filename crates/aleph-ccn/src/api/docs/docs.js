@@ -20,6 +20,11 @@ function prose(text) {
   });
 }
 
+/** A path that may be broken before its slashes. */
+function breakable(path) {
+  return path.split("/").flatMap((part, index) => (index ? [make("wbr"), `/${part}`] : part));
+}
+
 class Page {
   constructor(spec) {
     this.spec = spec;
@@ -188,7 +193,7 @@ class Page {
       index.append(make("h2", {}, tag.name));
       routes.append(make("h2", {}, tag.name[0].toUpperCase() + tag.name.slice(1)), make("p", {}, tag.description ?? ""));
       for (const { path, verb, operation } of of) {
-        const link = make("a", { href: `#${operation.operationId}` }, make("b", { class: `verb ${verb}` }, verb.toUpperCase()), make("span", {}, path));
+        const link = make("a", { href: `#${operation.operationId}` }, make("b", { class: `verb ${verb}` }, verb.toUpperCase()), make("span", {}, ...breakable(path)));
         link.dataset.text = `${verb} ${path} ${operation.summary ?? ""}`.toLowerCase();
         index.append(link);
         routes.append(this.route(path, verb, operation));

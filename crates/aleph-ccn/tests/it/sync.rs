@@ -1,0 +1,50 @@
+//! What a node says about what it lacks.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::node::{Author, TestNode};
+
+/// The answer, once it is `wanted`.
+async fn until(node: &TestNode, wanted: &str) -> Value {
+    let mut last = Value::Null;
+    for _ in 0..100 {
+        last = node.ok("/api/v1/node/sync").await;
+        if last["status"] == wanted {
+            return last;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("not {wanted}: {last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_in_words_what_it_lacks() {
+    let first = TestNode::start().await;
+    let author = Author::new(1);
+    let alone = first.ok("/api/v1/node/sync").await;
+    assert_eq!(alone["status"], "alone");
+    assert!(alone["words"][0].as_str().unwrap().contains("nobody to catch up with"), "{alone}");
+    for number in 0..5 {
+        first.process(&[&author.note(f64::from(number), "TEST", json!(number))]).await;
+    }
+    let url = first.url.clone();
+    let second = TestNode::start_with(|config| config.network.http_peers = vec![url]).await;
+    let synced = until(&second, "in sync").await;
+    assert_eq!((synced["messages"].as_u64(), synced["caught_up"].as_u64()), (Some(5), Some(5)), "{synced}");
+    assert_eq!(synced["log_end"], 5);
+    let peer = &synced["peers"][0];
+    assert_eq!((peer["read_to_end"].as_bool(), peer["position"].as_i64()), (Some(true), Some(5)), "{peer}");
+    assert!(peer["words"].as_str().unwrap().contains("everything"), "{peer}");
+
+    // The other node goes away: the next round tells.
+    first.stop().await;
+    let lost = until(&second, "unreachable").await;
+    assert!(lost["peers"][0]["error"].is_string(), "{lost}");
+    assert!(lost["problems"][0]["next"].as_str().unwrap().contains("way out"), "{lost}");
+    let health = second.ok("/api/v1/node/health").await;
+    let told = |problem: &Value| problem["next"].as_str().unwrap().contains("/api/v1/node/sync");
+    assert!(health["problems"].as_array().unwrap().iter().any(told), "{health}");
+    second.stop().await;
+}
