@@ -9,6 +9,7 @@
 
 use crate::digest::Sums;
 use crate::engine::{Session, Value, values};
+use crate::writer::{COMMIT as LAST, last_seq};
 use crate::{Location, StateDigest, Store, StoreError};
 
 /// Where the note stands in `meta`.
@@ -30,7 +31,9 @@ pub enum ConvertError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is nothing to convert.
-    #[error("there is no database at {location}; name the file of a node ('node.sqlite3' in its data folder)")]
+    #[error(
+        "there is no database at {location}; name the file of a node ('node.sqlite3' in its data folder)"
+    )]
     NoSource {
         /// Where it should be.
         location: Location,
@@ -150,12 +153,12 @@ pub fn convert(
     // both schemas are brought up to date first, so that their tables are the same
     let (_, source) = Store::open(from)?;
     let (_, target) = Store::open(to)?;
-    let source = source.session();
+    let (source, target) = (source.session(), target.session());
     if meta(source, NOTE)?.is_some() {
         return Err(ConvertError::HalfSource { location: from.clone() });
     }
-    let tables = tables(source, target.session())?;
-    let mut copy = Copy::prepare(source, target.session(), &tables, to)?;
+    let tables = tables(source, target)?;
+    let mut copy = Copy::prepare(source, target, &tables, to)?;
     let rows = tables.iter().map(|table| table.rows).sum();
     copy.rows = tables.iter().filter(|table| copy.is_done(table)).map(|table| table.rows).sum();
     tell(ConvertEvent::Begun { rows, done: copy.rows });
@@ -227,11 +230,7 @@ impl<'a> Copy<'a> {
         set_meta(self.target, NOTE, &note.collect::<Vec<_>>().join("\n"))
     }
 
-    fn table(
-        &mut self,
-        table: &Table,
-        tell: &mut dyn FnMut(ConvertEvent),
-    ) -> Result<(), ConvertError> {
+    fn table(&mut self, table: &Table, tell: &mut dyn FnMut(ConvertEvent)) -> Result<(), ConvertError> {
         let target = self.target;
         target.begin()?;
         // what a killed run left of it
@@ -278,13 +277,15 @@ impl<'a> Copy<'a> {
         differ("the digest that the source keeps, and the one of its tables,", &kept.digest, &digest.digest)?;
         self.target.begin()?;
         self.target.execute("DELETE FROM meta", &[])?;
-        let small = self.source.rows("SELECT key, value FROM meta", &[], |row| {
-            Ok((row.string(0)?, row.string(1)?))
-        })?;
+        let small = self
+            .source
+            .rows("SELECT key, value FROM meta", &[], |row| Ok((row.string(0)?, row.string(1)?)))?;
         for (key, value) in &small {
             set_meta(self.target, key, value)?;
         }
-        self.target.carry_last_seq(self.source)?;
+        // places of messages that are gone are not used again, whichever way an engine remembers them
+        set_meta(self.target, LAST, &format!("{} 0", last_seq(self.source)?))?;
+        count_on(self.target)?;
         self.target.commit()?;
         let tables = tables.iter().map(|table| (table.name.clone(), table.rows)).collect();
         Ok(Conversion { tables, digest })
@@ -368,16 +369,16 @@ impl Batch {
 /// The tables of both sides, which must have the same columns.
 fn tables(source: &Session, target: &Session) -> Result<Vec<Table>, ConvertError> {
     let mut found = Vec::new();
-    for name in source.tables()? {
+    for name in table_names(source)? {
         if APART.contains(&name.as_str()) {
             continue;
         }
-        let columns = source.columns(&name)?;
+        let columns = columns_of(source, &name)?;
         let sorted = |mut columns: Vec<String>| {
             columns.sort();
             columns.join(", ")
         };
-        let (there, here) = (sorted(columns.clone()), sorted(target.columns(&name)?));
+        let (there, here) = (sorted(columns.clone()), sorted(columns_of(target, &name)?));
         if there != here {
             return Err(ConvertError::Shape { table: name, source_columns: there, target_columns: here });
         }
@@ -385,6 +386,49 @@ fn tables(source: &Session, target: &Session) -> Result<Vec<Table>, ConvertError
         found.push(Table { name, columns, rows });
     }
     Ok(found)
+}
+
+fn table_names(session: &Session) -> Result<Vec<String>, StoreError> {
+    let sql = match session {
+        Session::Sqlite(_) => {
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
+        }
+        Session::Postgres(_) => {
+            "SELECT CAST(table_name AS TEXT) FROM information_schema.tables \
+             WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' ORDER BY 1"
+        }
+    };
+    session.rows(sql, &[], |row| row.string(0))
+}
+
+fn columns_of(session: &Session, table: &str) -> Result<Vec<String>, StoreError> {
+    let sql = match session {
+        Session::Sqlite(_) => "SELECT name FROM pragma_table_info(?1) ORDER BY cid",
+        Session::Postgres(_) => {
+            "SELECT CAST(column_name AS TEXT) FROM information_schema.columns \
+             WHERE table_schema = current_schema() AND table_name = ?1 ORDER BY ordinal_position"
+        }
+    };
+    session.rows(sql, values![table], |row| row.string(0))
+}
+
+/// PostgreSQL counts the numbers that it gives out itself apart from the rows.
+fn count_on(target: &Session) -> Result<(), StoreError> {
+    let Session::Postgres(_) = target else { return Ok(()) };
+    let counted = target.rows(
+        "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) FROM information_schema.columns \
+         WHERE table_schema = current_schema() AND is_identity = 'YES'",
+        &[],
+        |row| Ok((row.string(0)?, row.string(1)?)),
+    )?;
+    for (table, column) in counted {
+        let next = format!(
+            "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), coalesce(max({column}), 0) + 1, false) \
+             FROM {table}"
+        );
+        target.first(&next, &[], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 /// Names a state of a database: another conversion of the same state may be gone on with.

@@ -236,7 +236,7 @@ impl Sums {
     }
 
     /// The sums of what the tables hold.
-    fn of_tables(session: &Session) -> Result<Self, StoreError> {
+    pub(crate) fn of_tables(session: &Session) -> Result<Self, StoreError> {
         let mut sums = Self { parts: Default::default(), changed: true };
         for part in Part::ALL {
             sums.add_stored(session, part, "TRUE", &[])?;
@@ -304,7 +304,7 @@ impl Sums {
         })
     }
 
-    fn to_digest(&self) -> StateDigest {
+    pub(crate) fn to_digest(&self) -> StateDigest {
         let mut whole = Sha256::new();
         whole.update(b"alephd state ");
         whole.update(VERSION);

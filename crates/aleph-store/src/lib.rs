@@ -16,6 +16,7 @@
 
 mod collect;
 mod confirmations;
+mod convert;
 mod digest;
 mod effects;
 mod engine;
@@ -29,6 +30,7 @@ mod store;
 mod sync;
 mod writer;
 
+pub use convert::{Conversion, ConvertError, ConvertEvent, convert};
 pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
 pub use location::{Location, LocationError, PostgresUrl};

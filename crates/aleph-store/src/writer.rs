@@ -11,7 +11,7 @@ use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
 use crate::facts::StoredFacts;
 use crate::statuses::{self, set_status, status_of};
-use crate::{Location, StoreError, confirmations, effects, store};
+use crate::{Location, StoreError, confirmations, digest, effects, store};
 
 /// The session that writes. There is one per database.
 #[derive(Debug)]
@@ -114,6 +114,44 @@ impl Writer {
         let Kept { sums, last_seq } = now.clone();
         self.kept = Some(now);
         Ok(Transaction { writer: self, sums, last_seq, open: true })
+    }
+
+    /// The connection itself, for what is neither a message nor a job of a node.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Deletes everything that the node knows: for tests that want many empty databases.
+    #[doc(hidden)]
+    pub fn empty(&mut self) -> Result<(), StoreError> {
+        const TABLES: [&str; 18] = [
+            "statuses",
+            "messages",
+            "message_tags",
+            "pending",
+            "rejected",
+            "skeletons",
+            "posts",
+            "amends",
+            "aggregates",
+            "aggregate_fields",
+            "files",
+            "file_pins",
+            "file_tags",
+            "vms",
+            "vm_references",
+            "balances",
+            "allocations",
+            "confirmations",
+        ];
+        self.kept = None;
+        self.session.begin()?;
+        for table in TABLES {
+            self.session.execute(&format!("DELETE FROM {table}"), &[])?;
+        }
+        self.session.execute("DELETE FROM meta WHERE key <> 'database'", &[])?;
+        self.session.commit().inspect_err(|_| self.session.roll_back())?;
+        digest::prepare(&self.session)
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
