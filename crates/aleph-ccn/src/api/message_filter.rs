@@ -83,11 +83,9 @@ impl MessageRequest {
         if start_block > 0 && end_block > 0 && end_block < start_block {
             params.conflict("end block cannot be lower than start block.");
         }
-        if end_block > 0 {
-            // Only confirmed messages have a height, and no confirmation is known yet.
-            request.filter.hashes = Some(Vec::new());
-        }
-        request.by_confirmation = by_confirmation;
+        let block = |height| Some(height).filter(|height| *height > 0);
+        (request.filter.start_block, request.filter.end_block) = (block(start_block), block(end_block));
+        request.by_confirmation = by_confirmation || start_block > 0 || end_block > 0;
 
         let excluded = params.flag(&["excludeContent", "exclude_content"], false);
         let otherwise = if excluded { ContentFormat::None } else { ContentFormat::Full };

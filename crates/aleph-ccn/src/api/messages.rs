@@ -70,6 +70,7 @@ async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>) -> Resul
     }
     let paging = paging?.at_page(page);
     let (filter, order, format) = (request.filter, request.order, request.format);
+    let by_confirmation = request.by_confirmation;
     let start = paging.start()?;
     if let Paging::Cursor { per_page, ref after } = paging {
         if request.by_confirmation && after.is_some() {
@@ -77,7 +78,10 @@ async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>) -> Resul
                 "Cursor pagination is not supported with tx-time sort order.",
             ));
         }
-        let mut found = page_of(&api.node.store, filter, order, start, per_page + 1).await?;
+        let mut found = match by_confirmation {
+            true => api.node.store.list_messages_by_confirmation(filter, order, 0, per_page + 1).await?,
+            false => page_of(&api.node.store, filter, order, start, per_page + 1).await?,
+        };
         let more = found.len() as u64 > per_page;
         found.truncate(usize::try_from(per_page).unwrap_or(usize::MAX));
         let piece = Piece::of(&found, |out, stored| push_stored(out, stored, format), cursor);
@@ -94,6 +98,17 @@ async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>) -> Resul
     let fetch = move |start: Start, limit: u64| {
         let (store, filter) = (store.clone(), selected.clone());
         async move {
+            if by_confirmation {
+                // Pages of this order are never continued after a row.
+                let (offset, limit) = match start {
+                    Start::Offset(offset) => (offset, limit),
+                    Start::After(..) => (0, 0),
+                };
+                let found = store.list_messages_by_confirmation(filter, order, offset, limit).await?;
+                let next = offset + found.len() as u64;
+                let write = |out: &mut Vec<u8>, stored: &StoredMessage| push_stored(out, stored, format);
+                return Ok(Piece::of(&found, write, |_| Start::Offset(next)));
+            }
             let found = page_of(&store, filter, order, start, limit).await?;
             Ok(Piece::of(
                 &found,

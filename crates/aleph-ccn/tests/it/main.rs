@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod caching;
+mod collecting;
+mod copies;
 mod document;
 mod hostile;
 mod hostile_fields;
@@ -11,8 +13,10 @@ mod limits;
 mod lists;
 mod measurements;
 mod node;
+mod on_chain;
 mod order;
 mod publishing;
+mod refusals;
 mod resumable;
 mod sockets;
 mod state;

@@ -42,6 +42,10 @@ pub struct MessageFilter {
     pub start: Option<Timestamp>,
     /// First envelope time that is too late.
     pub end: Option<Timestamp>,
+    /// Lowest height of the first confirmation; messages without one pass.
+    pub start_block: Option<u64>,
+    /// First height that is too high; messages without a confirmation don't pass.
+    pub end_block: Option<u64>,
     pub statuses: StoredStatuses,
 }
 
@@ -75,6 +79,7 @@ impl MessageFilter {
             && self.tags.as_ref().is_none_or(|tags| content.tags().iter().any(|tag| tags.contains(tag)))
             && self.start.is_none_or(|start| message.time >= start)
             && self.end.is_none_or(|end| message.time < end)
+            && self.end_block.is_none()
     }
 }
 
@@ -101,7 +106,7 @@ pub struct MessageQuery {
 }
 
 /// The same filters as texts without repetitions, ready to be bound.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct FilterTexts {
     pub(super) types: Option<Vec<String>>,
     pub(super) senders: Option<Vec<String>>,

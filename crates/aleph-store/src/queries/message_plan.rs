@@ -108,6 +108,8 @@ enum Drive {
     Removing,
     /// In the list's order, all.
     Time,
+    /// In the order of their first confirmation, all that have one.
+    Confirmation,
 }
 
 /// The selected rows' places: `(time, item_hash, seq)`.
@@ -118,6 +120,7 @@ pub(super) struct Plan {
     texts: FilterTexts,
     start: Option<i64>,
     end: Option<i64>,
+    blocks: (Option<i64>, Option<i64>),
     statuses: StoredStatuses,
     drive: Drive,
 }
@@ -132,7 +135,8 @@ impl Plan {
         }
         let start = filter.start.map(|time| time.as_micros());
         let end = filter.end.map(|time| time.as_micros());
-        let mut plan = Self { texts, start, end, statuses, drive: Drive::Time };
+        let blocks = (filter.start_block.map(bound), filter.end_block.map(bound));
+        let mut plan = Self { texts, start, end, blocks, statuses, drive: Drive::Time };
         plan.drive = plan.best_drive(session)?;
         Ok(Some(plan))
     }
@@ -230,6 +234,9 @@ impl Plan {
             Drive::Time => {
                 sql.push(" FROM messages m INDEXED BY messages_time WHERE TRUE");
             }
+            Drive::Confirmation => {
+                sql.push(" FROM messages m INDEXED BY messages_confirmed WHERE m.confirmed_at IS NOT NULL");
+            }
         }
         for indexed in &INDEXED {
             let driven = match &self.drive {
@@ -253,6 +260,12 @@ impl Plan {
             sql.push(")");
         }
         sql.and_between("m.time", self.start, self.end);
+        if let Some(start) = self.blocks.0 {
+            sql.push(" AND (m.confirmed_height IS NULL OR m.confirmed_height >= ").bind(start).push(")");
+        }
+        if let Some(end) = self.blocks.1 {
+            sql.push(" AND m.confirmed_height < ").bind(end);
+        }
         match (self.statuses.processed, self.statuses.removing, &self.drive) {
             (true, true, _) | (_, _, Drive::Removing) => {}
             (processed, _, _) => {
@@ -326,6 +339,92 @@ impl Plan {
             }
             _ => read(self.places_sql(query.order, &query.start, query.limit, None)),
         }
+    }
+
+    /// Where the rows of a page by first confirmation are: those without one are the newest
+    /// (`spec: ccn-api.md §3.1`). Both halves are walked one after the other.
+    pub(super) fn places_by_confirmation(
+        &self,
+        session: &Session,
+        order: SortOrder,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<i64>, StoreError> {
+        let halves = match order {
+            SortOrder::Descending => [false, true],
+            SortOrder::Ascending => [true, false],
+        };
+        let (mut skipped, mut left) = (offset, limit);
+        let mut places = Vec::new();
+        for confirmed in halves {
+            if left == 0 {
+                break;
+            }
+            let rows = self.half(session, order, confirmed, skipped.saturating_add(left))?;
+            let page = rows.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX));
+            let before = places.len();
+            places.extend(page.map(|(_, _, _, seq)| *seq));
+            left = left.saturating_sub((places.len() - before) as u64);
+            skipped = skipped.saturating_sub(rows.len() as u64);
+        }
+        Ok(places)
+    }
+
+    /// The first `most` rows with or without a confirmation: `(confirmed_at, time, item_hash, seq)`.
+    fn half(
+        &self,
+        session: &Session,
+        order: SortOrder,
+        confirmed: bool,
+        most: u64,
+    ) -> Result<Vec<(i64, i64, String, i64)>, StoreError> {
+        let values: Vec<Option<&String>> = match &self.drive {
+            Drive::Ordered(_, _, values) => values.iter().map(Some).collect(),
+            _ => vec![None],
+        };
+        let mut rows = Vec::new();
+        for value in &values {
+            let mut sql = Sql::new("SELECT COALESCE(m.confirmed_at, 0), m.time, m.item_hash, m.seq");
+            self.push_half(&mut sql, confirmed, *value);
+            if confirmed {
+                sql.push(" ORDER BY m.confirmed_at ").push(order.sql()).push(", m.time ").push(order.sql());
+            } else {
+                sql.push(" ORDER BY m.time ").push(order.sql());
+            }
+            sql.push(", m.item_hash LIMIT ").bind(bound(most));
+            rows.extend(
+                sql.rows(session, |row| Ok((row.int(0)?, row.int(1)?, row.string(2)?, row.int(3)?)))?,
+            );
+        }
+        if values.len() > 1 {
+            rows.sort_unstable_by(|one: &(i64, i64, String, i64), other| {
+                let by_time = match order {
+                    SortOrder::Descending => (other.0, other.1).cmp(&(one.0, one.1)),
+                    SortOrder::Ascending => (one.0, one.1).cmp(&(other.0, other.1)),
+                };
+                by_time.then_with(|| one.2.cmp(&other.2))
+            });
+            rows.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        }
+        Ok(rows)
+    }
+
+    fn push_half(&self, sql: &mut Sql, confirmed: bool, value: Option<&String>) {
+        if confirmed && self.drive == Drive::Time {
+            // All that are confirmed, in their own order.
+            let walk = Self {
+                texts: self.texts.clone(),
+                start: self.start,
+                end: self.end,
+                blocks: self.blocks,
+                statuses: self.statuses,
+                drive: Drive::Confirmation,
+            };
+            walk.push_selection(sql, None);
+            return;
+        }
+        self.push_selection(sql, value);
+        sql.push(if confirmed { " AND m.confirmed_at IS NOT NULL" } else { " AND m.confirmed_at IS NULL" });
     }
 
     /// How many rows match, counting at most `most`.

@@ -153,6 +153,26 @@ impl Store {
         self.read(move |session| list(session, &query)).await
     }
 
+    /// A page of the stored messages by their first confirmation; those without one are the newest.
+    pub async fn list_messages_by_confirmation(
+        &self,
+        filter: MessageFilter,
+        order: super::SortOrder,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        self.read(move |session| {
+            let snapshot = session.snapshot()?;
+            let Some(plan) = Plan::choose(&snapshot, &filter)? else { return Ok(Vec::new()) };
+            let mut messages = Vec::new();
+            for seq in plan.places_by_confirmation(&snapshot, order, offset, limit)? {
+                messages.extend(by_seq(&snapshot, seq)?);
+            }
+            Ok(messages)
+        })
+        .await
+    }
+
     /// How many messages match; counting ends at `most`.
     pub async fn count_messages(&self, filter: MessageFilter, most: u64) -> Result<Count, StoreError> {
         self.read(move |session| count(session, &filter, most)).await
