@@ -21,5 +21,6 @@ pub use history::{EntryKind, HistoryPlace, HistoryRow};
 pub use lot::{Lot, LotKey, Moment};
 pub use operation::{Action, CreditRefusal, Grant, Operation, Payment, Transfer};
 pub use post::{
-    CreditKind, CreditPost, CreditPublishers, Distribution, DistributionEntry, ExpenseEntry, TransferEntry,
+    CreditFormatError, CreditKind, CreditPost, CreditPublishers, Distribution, DistributionEntry,
+    ExpenseEntry, TransferEntry,
 };

@@ -22,10 +22,20 @@ pub enum Unfunded {
 }
 
 /// How the ledger works where the network leaves a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreditRules {
     /// Transfers without funds.
     pub unfunded: Unfunded,
+    /// How many accounts and history rows a late operation may make the writer read. The time of a post
+    /// is its sender's choice: without a limit, a single credit sent to a busy account "last year" would
+    /// cost a walk through all of its history.
+    pub late_rows: u64,
+}
+
+impl Default for CreditRules {
+    fn default() -> Self {
+        Self { unfunded: Unfunded::default(), late_rows: 10_000 }
+    }
 }
 
 /// What the store knows of credits. All answers belong to one instant: that of the writer.
@@ -73,6 +83,10 @@ pub enum CreditEffect {
         /// In their order; those with nothing left too.
         lots: Vec<Lot>,
     },
+    /// The operation came late and concerns too much history: it was applied in the order of arrival.
+    /// Store these accounts, and [`recompute`] them soon, away from ingestion; until then their lots may
+    /// differ from those of other nodes.
+    Defer(Vec<Address>),
     /// Every row of a transfer, computed anew: it is split otherwise now.
     ReplaceRows {
         /// The post.
@@ -270,10 +284,15 @@ pub fn apply<F: CreditFacts>(
             late.push(account.clone());
         }
     }
+    let mut deferred = None;
     if !late.is_empty() {
-        late.extend(from.into_iter().chain(to).cloned());
-        let (effects, rebuilt) = rebuild::run(Some(operation), rules, late, facts)?;
-        return Ok(Applied::Now { effects, rebuilt });
+        late.extend(from.iter().chain(&to).copied().cloned());
+        late.sort_unstable();
+        late.dedup();
+        match rebuild::run(Some(operation), rules, late.clone(), rules.late_rows, facts)? {
+            Some((effects, rebuilt)) => return Ok(Applied::Now { effects, rebuilt }),
+            None => deferred = Some(CreditEffect::Defer(late)),
+        }
     }
     let mut books = Books::default();
     let mut before: BTreeMap<LotKey, i64> = BTreeMap::new();
@@ -294,11 +313,14 @@ pub fn apply<F: CreditFacts>(
             effects.push(CreditEffect::SetRemaining { owner, key, remaining });
         }
     }
+    effects.extend(deferred);
     Ok(Applied::Now { effects, rebuilt: 0 })
 }
 
 /// Computes accounts anew from their histories, with everybody whom they ever sent something: after an
-/// import of history rows, or to check a database. No effect but [`CreditEffect::ReplaceLots`] means that
+/// import of history rows, to settle what was deferred ([`CreditEffect::Defer`]), or to check a database.
+/// It may read on a snapshot; its effects hold while no operation has touched the accounts since. No
+/// effect but [`CreditEffect::ReplaceLots`] means that
 /// the histories were in order.
 ///
 /// Errors are those of the facts' source.
@@ -307,5 +329,6 @@ pub fn recompute<F: CreditFacts>(
     rules: &CreditRules,
     facts: &mut F,
 ) -> Result<Vec<CreditEffect>, F::Error> {
-    rebuild::run(None, rules, accounts, facts).map(|(effects, _)| effects)
+    let rebuilt = rebuild::run(None, rules, accounts, u64::MAX, facts)?;
+    Ok(rebuilt.map_or_else(Vec::new, |(effects, _)| effects))
 }

@@ -156,7 +156,8 @@ pub struct TransferEntry {
 }
 
 /// What is wrong with a credit post, in the order of the schema.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("the credit {} does not have the required form", kind.as_str())]
 pub struct CreditFormatError {
     kind: CreditKind,
     /// At least one.

@@ -2,7 +2,8 @@
 //!
 //! Whom does it concern? The accounts that the operation touches, and everybody who got something from
 //! them at or after it, and so on. Their histories are merged and replayed with the late operation in
-//! its place. Histories are read in pages; only lots and one post at a time are in memory.
+//! its place. Histories are read in pages; only lots and one post at a time are in memory. How much is
+//! read has a limit: beyond it the caller defers the work.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -40,16 +41,20 @@ impl Stream {
 fn concerned<F: CreditFacts>(
     start: Vec<Address>,
     since: Option<&Moment>,
+    limit: u64,
     facts: &mut F,
-) -> Result<BTreeSet<Address>, F::Error> {
+) -> Result<Option<BTreeSet<Address>>, F::Error> {
     let mut known = BTreeSet::new();
     let mut open = start;
     while let Some(account) = open.pop() {
         if known.insert(account.clone()) {
+            if known.len() as u64 > limit {
+                return Ok(None);
+            }
             open.extend(facts.recipients(&account, since)?);
         }
     }
-    Ok(known)
+    Ok(Some(known))
 }
 
 /// Replays one post's rows. Returns the rows of a transfer by an account that is computed anew.
@@ -78,14 +83,18 @@ fn replay(books: &mut Books, moment: &Moment, rows: &[HistoryRow], rules: &Credi
     Vec::new()
 }
 
-/// The effects, and how many accounts were computed anew; with `late` in its place.
+/// The effects, and how many accounts were computed anew; with `late` in its place. `None` when more than
+/// `limit` accounts or rows would have to be read.
 pub(super) fn run<F: CreditFacts>(
     late: Option<&Operation>,
     rules: &CreditRules,
     touched: Vec<Address>,
+    limit: u64,
     facts: &mut F,
-) -> Result<(Vec<CreditEffect>, usize), F::Error> {
-    let accounts = concerned(touched, late.map(|late| &late.moment), facts)?;
+) -> Result<Option<(Vec<CreditEffect>, usize)>, F::Error> {
+    let since = late.map(|late| &late.moment);
+    let Some(accounts) = concerned(touched, since, limit, facts)? else { return Ok(None) };
+    let mut read = 0u64;
     let rebuilt = accounts.len();
     let mut books = Books { lots: accounts.iter().map(|account| (account.clone(), Vec::new())).collect() };
     let mut streams: Vec<Stream> = accounts
@@ -118,6 +127,10 @@ pub(super) fn run<F: CreditFacts>(
                 heads.insert((row.place.clone(), number), ());
             }
         }
+        read += rows.len() as u64;
+        if read > limit {
+            return Ok(None);
+        }
         let anew = replay(&mut books, &moment, &rows, rules);
         if is_affected && !anew.is_empty() && anew != rows {
             effects.push(CreditEffect::ReplaceRows { message: moment.message, rows: anew });
@@ -131,5 +144,5 @@ pub(super) fn run<F: CreditFacts>(
         lots.sort_by(|a, b| a.key.cmp(&b.key));
         effects.push(CreditEffect::ReplaceLots { owner, lots });
     }
-    Ok((effects, rebuilt))
+    Ok(Some((effects, rebuilt)))
 }

@@ -1,6 +1,6 @@
 //! A ledger in memory: what a database does with the effects, as simply as possible.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use aleph_ledger::credit::{
@@ -13,6 +13,8 @@ use aleph_types::{Address, ItemHash, Timestamp};
 pub(crate) struct Book {
     pub(crate) rows: BTreeMap<HistoryPlace, HistoryRow>,
     pub(crate) lots: BTreeMap<LotKey, Lot>,
+    /// Accounts to compute anew.
+    pub(crate) deferred: BTreeSet<Address>,
 }
 
 impl Book {
@@ -43,6 +45,7 @@ impl Book {
                     self.lots.retain(|_, lot| lot.owner != owner);
                     self.lots.extend(lots.into_iter().map(|lot| (lot.key.clone(), lot)));
                 }
+                CreditEffect::Defer(accounts) => self.deferred.extend(accounts),
                 CreditEffect::ReplaceRows { message, rows } => {
                     self.rows.retain(|place, _| place.moment.message != message);
                     self.rows.extend(rows.into_iter().map(|row| (row.place.clone(), row)));

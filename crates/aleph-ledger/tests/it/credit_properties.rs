@@ -236,6 +236,30 @@ proptest! {
         prop_assert_eq!(shuffled, before);
     }
 
+    /// With little room for late operations, work is put off; once it is done, the ledger is the same.
+    #[test]
+    fn deferred_work_ends_in_the_same_ledger(
+        (sorted, arrivals, late_rows) in histories(20).prop_flat_map(|mut posts| {
+            posts.sort_by_key(|operation| operation.moment.clone());
+            (Just(posts.clone()), Just(posts).prop_shuffle(), 0..12u64)
+        }),
+    ) {
+        let limited = CreditRules { late_rows, ..CreditRules::default() };
+        let mut in_order = Book::default();
+        for operation in &sorted {
+            in_order.apply(operation, &limited);
+        }
+        prop_assert!(in_order.deferred.is_empty());
+        let mut shuffled = Book::default();
+        for operation in &arrivals {
+            shuffled.apply(operation, &limited);
+        }
+        let deferred = std::mem::take(&mut shuffled.deferred);
+        let effects = recompute(deferred.into_iter().collect(), &limited, &mut shuffled).unwrap();
+        shuffled.store(effects);
+        prop_assert_eq!(shuffled, in_order);
+    }
+
     /// A transfer that is admitted moves exactly what it says, and what is not covered is refused.
     #[test]
     fn an_admitted_transfer_moves_exactly_its_amount(operations in histories(24)) {

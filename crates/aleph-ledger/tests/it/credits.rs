@@ -196,7 +196,7 @@ fn check(scenario: &Value, book: &Book, names: &Names, how: &str) {
 fn recorded_ledgers() {
     let Some(file) = vectors::read("credits.json") else { return };
     let scenarios = file["scenarios"].as_array().unwrap();
-    let rules = CreditRules { unfunded: Unfunded::Creates };
+    let rules = CreditRules { unfunded: Unfunded::Creates, ..CreditRules::default() };
     for scenario in scenarios {
         let names = Names::of(scenario);
         let operations: Vec<Operation> =
