@@ -3,7 +3,7 @@
 //! A message is named by the hash of its content, so none can name itself, and two can't name each other.
 //! What can be built is tried: chains in the worst order, names that lead back, rights that go in a ring.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aleph_ccn::{Origin, Outcome};
 use aleph_types::{ErrorCode, ItemHash, MessageType, ParsedMessage};
@@ -251,6 +251,36 @@ async fn rights_in_a_ring() {
     node.stop().await;
 }
 
+/// A list of rights that is read for every message of a delegate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_very_long_list_of_rights() {
+    const ENTRIES: usize = 100_000;
+    let node = TestNode::start().await;
+    let memory = Memory::mark();
+    let (owner, delegate, stranger, forger) =
+        (Author::new(1), Author::new(2), Author::new(3), Forger::new(1));
+    let mut entries = vec![json!({ "address": "0x0000000000000000000000000000000000000000" }); ENTRIES];
+    entries.push(json!({ "address": delegate.address }));
+    let content = json!({ "authorizations": entries });
+    let list = json!({ "address": owner.address, "time": TIME, "key": "security", "content": content });
+    let (_, outcome) = by_file(&node, &forger, MessageType::Aggregate, list.to_string()).await;
+    assert_eq!(outcome, Outcome::Processed);
+    let posts = |by: &Author| -> Vec<Value> {
+        let content = |n: u32| json!({ "type": "note", "content": { "n": n, "by": by.address }, "address": owner.address });
+        (0..10).map(|n| by.sign(MessageType::Post, TIME, "c", content(n))).collect()
+    };
+    let (granted, denied) = (posts(&delegate), posts(&stranger));
+    let begun = Instant::now();
+    let granted = submit_all(&node, &granted).await;
+    assert!(granted.iter().all(|outcome| *outcome == Outcome::Processed));
+    let denied = submit_all(&node, &denied).await;
+    println!("20 messages under a list of {ENTRIES} rights: {:?}", begun.elapsed());
+    assert!(denied.iter().all(|outcome| code(outcome) == Some(ErrorCode::PermissionDenied)));
+    memory.assert_below(512, "a list of 100,000 rights");
+    is_well(&node, 1).await;
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn aggregates_that_mean_harm() {
     const KEYS: usize = 100_000;
@@ -263,8 +293,10 @@ async fn aggregates_that_mean_harm() {
     let fields: serde_json::Map<String, Value> = (0..KEYS).map(|n| (format!("key{n}"), json!(n))).collect();
     let bomb =
         json!({ "address": author.address, "time": TIME, "key": "bomb", "content": fields }).to_string();
+    let begun = Instant::now();
     let (bomb, outcome) = by_file(&node, &forger, MessageType::Aggregate, bomb).await;
     assert_eq!(outcome, Outcome::Processed);
+    println!("an element of {KEYS} keys: durable after {:?}", begun.elapsed());
     let note = author.note(TIME, "c", json!(1));
     node.process(&[&note]).await;
     let (status, text) = node.text(&format!("/api/v0/aggregates/{}.json?keys=bomb", author.address)).await;
@@ -280,8 +312,10 @@ async fn aggregates_that_mean_harm() {
         .map(|n| author.aggregate(TIME + n as f64, &key, json!({ format!("f{n}"): n, "shared": n })))
         .collect();
     let memory = Memory::mark();
+    let begun = Instant::now();
     let outcomes = submit_all(&node, &elements).await;
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Processed));
+    println!("{ELEMENTS} elements of one key: durable after {:?}", begun.elapsed());
     let aggregate = node.ok(&format!("/api/v0/aggregates/{}.json?keys={key}", author.address)).await;
     assert_eq!(aggregate["data"][&key]["shared"], ELEMENTS - 1);
     assert_eq!(aggregate["data"][&key].as_object().unwrap().len(), ELEMENTS + 1);
@@ -290,7 +324,9 @@ async fn aggregates_that_mean_harm() {
     let aggregate = node.ok(&format!("/api/v0/aggregates/{}.json?keys={key}", author.address)).await;
     assert_eq!(aggregate["data"][&key]["shared"], ELEMENTS - 2);
     let all = author.sign(MessageType::Forget, TIME + 2.0, "c", json!({ "hashes": [], "aggregates": [key] }));
+    let begun = Instant::now();
     node.process(&[&all]).await;
+    println!("all of them forgotten after {:?}", begun.elapsed());
     let (status, _) = node.text(&format!("/api/v0/aggregates/{}.json?keys={key}", author.address)).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     memory.assert_below(512, "10,000 elements of one key");
