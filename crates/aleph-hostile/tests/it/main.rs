@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use aleph_hostile::{Mutator, TARGETS, Target};
 
 /// Mutated inputs of each target.
-const MUTATED: usize = 4000;
+const MUTATED: usize = 10_000;
 /// The same where each verifies up to fourteen signatures, unoptimised.
 const MUTATED_SIGNED: usize = 800;
 
