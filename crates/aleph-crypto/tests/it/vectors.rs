@@ -7,11 +7,30 @@ use aleph_types::{
 };
 use serde_json::Value;
 
-pub(crate) fn recorded(name: &str) -> Option<Vec<Value>> {
-    let root = std::env::var_os("ALEPH_VECTORS")
+/// Every recorded file: one a chain, and one for the EVM chains beside ETH.
+const FILES: [&str; 11] = [
+    "avax.json",
+    "csdk.json",
+    "dot.json",
+    "es.json",
+    "eth.json",
+    "evm_other_chains.json",
+    "neo.json",
+    "nuls.json",
+    "nuls2.json",
+    "sol.json",
+    "tezos.json",
+];
+
+fn folder() -> PathBuf {
+    std::env::var_os("ALEPH_VECTORS")
         .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors"));
-    let path = root.join("signatures").join(name);
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors"))
+        .join("signatures")
+}
+
+pub(crate) fn recorded(name: &str) -> Option<Vec<Value>> {
+    let path = folder().join(name);
     let Ok(bytes) = std::fs::read(&path) else {
         println!("skipped: no recorded data at {}; set ALEPH_VECTORS", path.display());
         return None;
@@ -98,4 +117,24 @@ fn what_the_client_is_told() {
     assert_eq!(told(&message).details.unwrap(), serde_json::json!({ "errors": ["Missing signature"] }));
     message.signature = Some(Signature::from(""));
     assert_eq!(check(&message), Err(SignatureError::Missing));
+}
+
+/// A recording that nobody runs would look like agreement.
+#[test]
+fn every_recorded_file_is_run() {
+    let mut all = 0;
+    for name in FILES {
+        let Some(cases) = recorded(name) else { return };
+        all += cases.len();
+    }
+    let folder = folder();
+    let mut found: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".json"))
+        .collect();
+    found.sort();
+    assert_eq!(found, FILES);
+    println!("signatures: {all} in {} files", found.len());
+    assert!(all >= 235, "{all}");
 }
