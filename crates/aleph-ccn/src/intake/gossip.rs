@@ -77,3 +77,28 @@ fn claimed_hash(document: &Value) -> Option<ItemHash> {
     let hash = document.get("item_hash").and_then(Value::as_str).filter(|_| claims)?;
     ItemHash::parse(hash).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_claims_to_be_a_message_is_remembered() {
+        let hash = "a".repeat(64);
+        let whole = json!({ "sender": 5, "signature": null, "item_hash": hash });
+        assert_eq!(claimed_hash(&whole).unwrap().as_str(), hash);
+        for key in ["sender", "signature", "item_hash"] {
+            let mut part = whole.clone();
+            part.as_object_mut().unwrap().swap_remove(key);
+            assert_eq!(claimed_hash(&part), None, "{key}");
+        }
+        for wrong in [json!(1), json!("A".repeat(64)), json!("a\0")] {
+            let mut other = whole.clone();
+            other["item_hash"] = wrong;
+            assert_eq!(claimed_hash(&other), None);
+        }
+        assert_eq!(claimed_hash(&json!([])), None);
+    }
+}
