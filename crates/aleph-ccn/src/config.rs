@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aleph_p2p::KeyType;
+use aleph_store::Location;
 use serde::{Deserialize, Serialize};
 
 use crate::defaults;
@@ -39,6 +40,10 @@ pub struct Config {
 pub struct StorageConfig {
     /// Folder of the database, files and keys.
     pub data_dir: PathBuf,
+    /// The database: `postgres://user:password@host:port/name`, or a file of SQLite. By default
+    /// `node.sqlite3` in the data folder. Shown and logged without the password.
+    #[serde(with = "database", skip_serializing_if = "Option::is_none")]
+    pub database: Option<Location>,
     /// Seconds between two looks for files that nothing holds any more; the first comes after as many.
     pub collect_seconds: u64,
 }
@@ -47,15 +52,21 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from(defaults::DATA_DIR),
+            database: None,
             collect_seconds: defaults::COLLECT_EVERY.as_secs(),
         }
     }
 }
 
 impl StorageConfig {
-    /// The database file.
+    /// The file of SQLite in the data folder: the database, unless the setting names another.
     pub fn database(&self) -> PathBuf {
         self.data_dir.join("node.sqlite3")
+    }
+
+    /// Where the database is.
+    pub fn location(&self) -> Location {
+        self.database.clone().unwrap_or_else(|| Location::Sqlite(self.database()))
     }
 
     /// How often files that nothing holds are looked for.
@@ -66,6 +77,25 @@ impl StorageConfig {
     /// The folder of files by hash.
     pub fn blobs(&self) -> PathBuf {
         self.data_dir.join("files")
+    }
+}
+
+/// A database as text, without its password when it is written.
+mod database {
+    use aleph_store::Location;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Location>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(location) => to.collect_str(location),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Location>, D::Error> {
+        let text = String::deserialize(from)?;
+        // the text itself may hold a password: only the reason is told
+        text.parse().map(Some).map_err(D::Error::custom)
     }
 }
 

@@ -32,6 +32,6 @@ pub use config::{
 };
 pub use intake::genesis::GenesisError;
 pub use metrics::{CatchingUp, Counter, Gauge, Metrics, PeerState};
-pub use node::{Node, NodeError, RunningNode, run, start};
+pub use node::{Node, NodeError, RunningNode, lock_data_dir, run, start};
 pub use pipeline::{Origin, Outcome, Pipeline, PipelineError, ProcessedMessage};
 pub use placement::{Placement, PlacementError};

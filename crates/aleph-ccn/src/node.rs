@@ -56,6 +56,24 @@ pub enum NodeError {
         #[source]
         source: std::io::Error,
     },
+    /// The database can't be opened.
+    #[error("can't open the database {location} ('storage.database')")]
+    Database {
+        /// Where it is; the password is not shown.
+        location: aleph_store::Location,
+        /// Why.
+        #[source]
+        source: aleph_store::StoreError,
+    },
+    /// The database is a copy that was never finished.
+    #[error(
+        "the database {location} is an unfinished copy of another one: run the same `alephd store convert` \
+         again, or choose another database"
+    )]
+    HalfConverted {
+        /// Where it is; the password is not shown.
+        location: aleph_store::Location,
+    },
     /// The database.
     #[error(transparent)]
     Store(#[from] aleph_store::StoreError),
@@ -159,7 +177,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let data_dir = config.storage.data_dir.clone();
     std::fs::create_dir_all(&data_dir)
         .map_err(|source| NodeError::DataDir { path: data_dir.clone(), source })?;
-    let lock = lock(&data_dir)?;
+    let lock = lock_data_dir(&data_dir)?;
     let genesis = match &config.network.genesis {
         Some(path) => genesis::load(path, &config.network)?,
         None => Vec::new(),
@@ -171,7 +189,12 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let address =
         listener.local_addr().map_err(|source| NodeError::Listen { address: config.http.listen, source })?;
 
-    let (store, writer) = Store::open(&config.storage.database())?;
+    let location = config.storage.location();
+    let (store, writer) = Store::open(&location)
+        .map_err(|source| NodeError::Database { location: location.clone(), source })?;
+    if store.is_unfinished_copy().await? {
+        return Err(NodeError::HalfConverted { location });
+    }
     let blobs = BlobStore::open(config.storage.blobs())?;
     let metrics = Arc::new(Metrics::default());
     let client = reqwest::Client::builder()
@@ -297,8 +320,11 @@ async fn expire(pipeline: Pipeline, stopping: CancellationToken) {
     }
 }
 
-/// One process a data folder: the lock goes with the process, however it ends.
-fn lock(data_dir: &std::path::Path) -> Result<std::fs::File, NodeError> {
+/// Keeps other processes of alephd off a data folder; the lock goes with the file, or the process.
+///
+/// # Errors
+/// When another one holds it, or the folder can't be written.
+pub fn lock_data_dir(data_dir: &std::path::Path) -> Result<std::fs::File, NodeError> {
     let path = data_dir.join("lock");
     let file = std::fs::File::create(&path)
         .map_err(|source| NodeError::DataDir { path: data_dir.to_owned(), source })?;

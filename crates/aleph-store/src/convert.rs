@@ -94,6 +94,16 @@ pub enum ConvertError {
     },
 }
 
+impl Store {
+    /// Whether a conversion into this database began and did not end: nothing may use it.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn is_unfinished_copy(&self) -> Result<bool, StoreError> {
+        Ok(self.meta(NOTE).await?.is_some())
+    }
+}
+
 /// What happens while a database is converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

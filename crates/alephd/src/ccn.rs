@@ -19,6 +19,10 @@ pub(crate) struct CcnArgs {
     /// Where data is kept (storage.data_dir)
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// The database, unless it is in the data folder: postgres://user:password@host:port/name
+    /// (storage.database); better by its variable, ALEPHD_CCN__STORAGE__DATABASE, which others can't see
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     /// Where the API is served (http.listen)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -32,6 +36,7 @@ impl CcnArgs {
         let data_dir = self.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
         let config = Sources::new("CCN", self.config.as_deref())
             .flag("storage.data_dir", data_dir)
+            .flag("storage.database", self.database.clone())
             .flag("http.listen", self.listen.map(|address| address.to_string()))
             .load()?;
         Ok(config)

@@ -12,6 +12,7 @@ mod keys;
 mod log;
 mod settings;
 mod shutdown;
+mod store;
 mod supervise;
 
 use std::process::ExitCode;
@@ -42,6 +43,9 @@ enum Command {
     /// Make and show keys of accounts
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Databases of nodes
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Check configurations
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -72,6 +76,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => block_on(inspect::run(args)).map(|()| ExitCode::SUCCESS),
         Command::Config(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Store(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::SuperviseVm(args) => supervise::run(args).map(|()| ExitCode::SUCCESS),
         Command::Ccn(args) => block_on(async {
             let stop = shutdown::on_signals()?;

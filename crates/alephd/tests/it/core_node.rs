@@ -14,7 +14,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::process::Child;
 
-use crate::harness::{alephd, eventually, install_tls, signal};
+use crate::harness::{PATIENCE, alephd, eventually, install_tls, signal};
 use crate::traffic::Item;
 
 /// Clients that publish at the same time.
@@ -104,6 +104,15 @@ impl CoreNode {
         .await;
     }
 
+    /// Starts a process that is to end by itself, with an error; gives its log.
+    pub(crate) async fn fails_to_start(&mut self) -> String {
+        self.spawn();
+        let mut child = self.child.take().expect("it was started");
+        let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it ends in time");
+        assert!(!status.expect("it ended").success(), "it ended well; its log:\n{}", self.log());
+        self.log()
+    }
+
     /// The end that nobody is asked about.
     pub(crate) async fn kill9(&mut self) {
         let mut child = self.child.take().expect("it was started");
@@ -183,20 +192,21 @@ impl CoreNode {
         Publishing { clients, acknowledged }
     }
 
-    /// Publishes all of it and waits until nothing waits any more.
+    /// Publishes all of it and waits until nothing of it waits any more.
     pub(crate) async fn take_all(&self, items: &Arc<[Item]>, order: impl IntoIterator<Item = usize>) {
         let order: Vec<usize> = order.into_iter().collect();
-        let count = order.len();
-        let publishing = self.publish(items, order, &Arc::default());
-        assert_eq!(publishing.end().await.len(), count);
-        eventually("nothing waits any more", async || {
-            self.get("/metrics.json").await["pyaleph_status_sync_pending_messages_total"] == 0
-        })
-        .await;
+        let publishing = self.publish(items, order.iter().copied(), &Arc::default());
+        assert_eq!(publishing.end().await.len(), order.len());
+        self.ask(items, &order, |status| status != "pending").await;
     }
 
     /// Fails when one of these has no fate here.
     pub(crate) async fn knows(&self, items: &Arc<[Item]>, places: &[usize]) {
+        self.ask(items, places, |_| true).await;
+    }
+
+    /// Asks for the status of each, some at the same time, until it is `enough`. There must be one.
+    async fn ask(&self, items: &Arc<[Item]>, places: &[usize], enough: fn(&str) -> bool) {
         let queue = Arc::new(Mutex::new(places.to_vec()));
         let asking: Vec<_> = (0..CLIENTS)
             .map(|_| {
@@ -205,10 +215,19 @@ impl CoreNode {
                 tokio::spawn(async move {
                     loop {
                         let Some(place) = queue.lock().pop() else { return };
-                        let hash = &items[place].hash;
-                        let answer = http.get(format!("{base}/{hash}/status")).send().await;
-                        let answer = answer.expect("the node answers");
-                        assert!(answer.status().is_success(), "{hash} was acknowledged: {answer:?}");
+                        let url = format!("{base}/{}/status", items[place].hash);
+                        eventually("its fate is final", async || {
+                            let answer = http.get(&url).send().await.expect("the node answers");
+                            let code = answer.status();
+                            let text = answer.text().await.expect("a body");
+                            assert!(
+                                code.is_success(),
+                                "what was acknowledged is gone: {url}: {code}: {text}"
+                            );
+                            let told: Value = serde_json::from_str(&text).expect("JSON");
+                            enough(told["status"].as_str().expect("a status"))
+                        })
+                        .await;
                     }
                 })
             })

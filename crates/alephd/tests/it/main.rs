@@ -1,8 +1,10 @@
 //! The binary as people use it: networks of real processes on free ports, in folders of their own.
 
 mod command_line;
+mod convert;
 mod core_node;
 mod crash;
+mod database;
 mod devnet;
 mod disk;
 mod harness;
