@@ -131,6 +131,11 @@ impl WriteStage {
             Ok(()) => {
                 self.metrics.batches.increment();
                 self.metrics.batch_messages.add(count as u64);
+                if self.missed {
+                    // before anybody is answered: who is told that it works finds no trouble
+                    *self.shared.trouble.lock() = None;
+                    tracing::info!("messages can be stored again");
+                }
                 self.conclude(consequences);
                 self.make_up();
             }
@@ -162,11 +167,7 @@ impl WriteStage {
             return;
         }
         match self.load_waiting() {
-            Ok(()) => {
-                self.missed = false;
-                *self.shared.trouble.lock() = None;
-                tracing::info!("messages can be stored again");
-            }
+            Ok(()) => self.missed = false,
             // the next batch tries it again
             Err(error) => tracing::debug!(%error, "waiting messages can't be read yet"),
         }
