@@ -11,6 +11,9 @@ use crate::{StoreError, collect, confirmations};
 /// How long a file that nothing holds any more is kept: 24 hours (`spec: messages.md §16`).
 pub(crate) const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
 
+/// The post of an original's hash: posts are kept by the place of the original's message.
+const POST_OF: &str = "message = (SELECT message FROM statuses WHERE item_hash = ?1)";
+
 /// Applies one effect of the message whose row is `seq`, to the tables and to their digest.
 pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i64) -> Result<(), StoreError> {
     match effect {
@@ -60,9 +63,9 @@ pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i6
         }
         Effect::ShowVersion(version) => show_version(session, sums, version)?,
         Effect::RemovePost(original) => {
-            sums.subtract_stored(session, Part::Posts, "original = ?1", values![original.as_str()])?;
+            sums.subtract_stored(session, Part::Posts, POST_OF, values![original.as_str()])?;
             sums.subtract_stored(session, Part::Amends, "original = ?1", values![original.as_str()])?;
-            session.execute("DELETE FROM posts WHERE original = ?1", values![original.as_str()])?;
+            session.execute(&format!("DELETE FROM posts WHERE {POST_OF}"), values![original.as_str()])?;
             session.execute("DELETE FROM amends WHERE original = ?1", values![original.as_str()])?;
         }
         Effect::RemoveAmend { original, amend } => {
@@ -186,13 +189,15 @@ fn amend_row<'a>(original: &'a ItemHash, amend: &'a Stamp) -> [Value<'a>; 3] {
 }
 
 fn show_version(session: &Session, sums: &mut Sums, version: &PostVersion) -> Result<(), StoreError> {
-    sums.subtract_stored(session, Part::Posts, "original = ?1", values![version.original.as_str()])?;
+    sums.subtract_stored(session, Part::Posts, POST_OF, values![version.original.as_str()])?;
     session.execute(
-        "UPDATE posts SET latest = ?2, last_updated = ?3, \
-             latest_message = (SELECT message FROM statuses WHERE item_hash = ?2) WHERE original = ?1",
+        &format!(
+            "UPDATE posts SET latest = ?2, last_updated = ?3, \
+             latest_message = (SELECT message FROM statuses WHERE item_hash = ?2) WHERE {POST_OF}"
+        ),
         values![version.original.as_str(), version.latest.hash.as_str(), version.latest.time.as_micros(),],
     )?;
-    sums.add_stored(session, Part::Posts, "original = ?1", values![version.original.as_str()])
+    sums.add_stored(session, Part::Posts, POST_OF, values![version.original.as_str()])
 }
 
 fn put_aggregate(session: &Session, sums: &mut Sums, state: &AggregateState) -> Result<(), StoreError> {
