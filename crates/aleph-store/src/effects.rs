@@ -1,5 +1,7 @@
 //! How each effect of the rules changes the tables.
 
+use std::collections::BTreeSet;
+
 use aleph_rules::{AggregateState, Effect, FieldValue, PinnedFile, PostVersion, Stamp, TagTarget, VmRecord};
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
 
@@ -314,7 +316,17 @@ fn set_tag(session: &Session, sums: &mut Sums, target: &TagTarget) -> Result<(),
             target.stamp.time.as_micros(),
         ],
     )?;
-    sums.add_stored(session, Part::FileTags, "tag = ?1", values![&target.tag])
+    sums.add(
+        Part::FileTags,
+        values![
+            &target.tag,
+            target.owner.as_str(),
+            target.file.as_str(),
+            target.stamp.hash.as_str(),
+            target.stamp.time.as_micros(),
+        ],
+    );
+    Ok(())
 }
 
 fn create_vm(session: &Session, sums: &mut Sums, vm: &VmRecord) -> Result<(), StoreError> {
@@ -332,15 +344,27 @@ fn create_vm(session: &Session, sums: &mut Sums, vm: &VmRecord) -> Result<(), St
             vm.persistent,
         ],
     )?;
-    sums.add_stored(session, Part::Vms, "item_hash = ?1", values![vm.item_hash.as_str()])?;
-    for reference in &vm.references {
-        let inserted = session.execute_counted(
-            "INSERT INTO vm_references (reference, vm) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            values![reference.as_str(), vm.item_hash.as_str()],
+    sums.add(
+        Part::Vms,
+        values![
+            vm.item_hash.as_str(),
+            vm.message_type.as_str(),
+            vm.owner.as_str(),
+            vm.created.as_micros(),
+            vm.replaces.as_ref().map(ItemHash::as_str),
+            vm.allow_amend,
+            vm.on_message,
+            vm.persistent,
+        ],
+    );
+    // A machine may need the same STORE twice.
+    let references: BTreeSet<&str> = vm.references.iter().map(ItemHash::as_str).collect();
+    for reference in references {
+        session.execute(
+            "INSERT INTO vm_references (reference, vm) VALUES (?1, ?2)",
+            values![reference, vm.item_hash.as_str()],
         )?;
-        if inserted > 0 {
-            sums.add(Part::VmReferences, values![reference.as_str(), vm.item_hash.as_str()]);
-        }
+        sums.add(Part::VmReferences, values![reference, vm.item_hash.as_str()]);
     }
     Ok(())
 }
