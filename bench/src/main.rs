@@ -8,6 +8,7 @@ mod http;
 mod ingest;
 mod machine;
 mod serve;
+mod subscribers;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,18 @@ enum Scenario {
         #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
         p2p: bool,
     },
+    /// WebSockets with filters, each of which gets every message that it asked for once
+    Subscribers {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        subscribers: usize,
+        /// Messages that are published
+        #[arg(long, default_value_t = 5000)]
+        messages: usize,
+        /// Subscribers beside them that read nothing
+        #[arg(long, default_value_t = 5)]
+        silent: usize,
+    },
     /// A core node in the foreground, for the other scenarios
     #[command(hide = true)]
     Serve {
@@ -77,6 +90,9 @@ fn main() -> Result<()> {
             Scenario::Ingest { messages, inside, data_dir } => ingest::run(messages, inside, data_dir).await,
             Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
             Scenario::Idle { p2p } => serve::idle(p2p).await,
+            Scenario::Subscribers { subscribers, messages, silent } => {
+                subscribers::run(subscribers, messages, silent).await
+            }
             Scenario::Serve { data_dir, p2p } => serve::serve(data_dir, p2p).await,
         }
     })
