@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
 use std::pin::Pin;
+use std::task::Poll;
 
 use aleph_types::MessageStatus;
 use bytes::{BufMut, BytesMut};
@@ -234,8 +235,7 @@ impl PostgresSession {
     }
 
     pub(super) fn execute_counted(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
-        let rows = self.query(sql, values)?;
-        let mut rows = rows;
+        let mut rows = self.query(sql, values)?;
         while self.next(&mut rows)?.is_some() {}
         Ok(rows.rows_affected().unwrap_or_default())
     }
@@ -341,12 +341,15 @@ impl PostgresSession {
                 return self.client.query_raw(&statement, values.iter().copied()).await.map(Box::pin);
             }
             let changes = self.sent(&queue).await;
-            let mut query = Box::pin(maybe_done(self.client.query_raw(&statement, values.iter().copied())));
-            let _ = poll!(&mut query);
+            let mut query = Box::pin(self.client.query_raw(&statement, values.iter().copied()));
+            // The first poll sends it behind the changes.
+            let early = poll!(&mut query);
             changes.finish().await?;
-            query.as_mut().await;
-            // It was awaited: there is an answer.
-            query.as_mut().take_output().map_or_else(|| unreachable!("awaited"), |rows| rows.map(Box::pin))
+            let rows = match early {
+                Poll::Ready(rows) => rows,
+                Poll::Pending => query.await,
+            };
+            rows.map(Box::pin)
         });
         self.check(done)
     }
