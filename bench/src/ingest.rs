@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aleph_ccn::{Node, Origin, Outcome};
+use aleph_store::Location;
 use aleph_types::{Chain, ParsedMessage};
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// Runs, each on a fresh copy of the store; the figures are those of the median
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// An empty PostgreSQL database to use instead of SQLite (`postgres://user:password@host:port/name`)
+    #[arg(long, conflicts_with_all = ["existing", "rounds"])]
+    database: Option<Location>,
     /// Where corpora and filled stores are kept; outside the project, some GB a million messages
     #[arg(long)]
     cache: Option<PathBuf>,
@@ -178,7 +182,9 @@ fn tell(report: &mut Report, options: &Options, round: &Round) {
 
 async fn round(options: &Options, corpus: &Path, folder: &Path) -> Result<Round> {
     let stop = CancellationToken::new();
-    let running = aleph_ccn::start(serve::config(folder.to_owned(), false), stop.clone()).await?;
+    let mut config = serve::config(folder.to_owned(), false);
+    config.storage.database.clone_from(&options.database);
+    let running = aleph_ccn::start(config, stop.clone()).await?;
     let node = Arc::clone(&running.node);
     let serving = tokio::spawn(running.serve());
     if options.mix {

@@ -10,6 +10,7 @@ mod ingest;
 mod machine;
 mod report;
 mod serve;
+mod subscribers;
 
 use std::path::PathBuf;
 
@@ -55,6 +56,18 @@ enum Scenario {
         #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
         p2p: bool,
     },
+    /// WebSockets with filters, each of which gets every message that it asked for once
+    Subscribers {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        subscribers: usize,
+        /// Messages that are published
+        #[arg(long, default_value_t = 5000)]
+        messages: usize,
+        /// Subscribers beside them that read nothing
+        #[arg(long, default_value_t = 5)]
+        silent: usize,
+    },
     /// A core node in the foreground, for the other scenarios
     #[command(hide = true)]
     Serve {
@@ -79,6 +92,9 @@ fn main() -> Result<()> {
             Scenario::Aggregates { elements, json } => aggregates::run(elements, json).await,
             Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
             Scenario::Idle { p2p } => serve::idle(p2p).await,
+            Scenario::Subscribers { subscribers, messages, silent } => {
+                subscribers::run(subscribers, messages, silent).await
+            }
             Scenario::Serve { data_dir, p2p } => serve::serve(data_dir, p2p).await,
         }
     })
