@@ -23,6 +23,7 @@ const POSTGRES: &[&str] = &[
     include_str!("../migrations/postgres/0002_confirmations.sql"),
     include_str!("../migrations/postgres/0003_posts_by_place.sql"),
     include_str!("../migrations/postgres/0004_own_messages.sql"),
+    include_str!("../migrations/postgres/0005_channel_starts.sql"),
 ];
 
 pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {

@@ -1,15 +1,17 @@
 //! The one writer: batches of decisions, one transaction each.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use aleph_rules::{Effect, Facts};
 use aleph_types::content::{Content, PaymentType};
 use aleph_types::{ItemHash, Message, MessageStatus, Rejection, Timestamp};
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 
 use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
-use crate::facts::StoredFacts;
+use crate::facts::{ParsedFields, StoredFacts};
 use crate::statuses::{self, set_status, status_of};
 use crate::{Location, StoreError, confirmations, effects, store};
 
@@ -22,6 +24,8 @@ pub struct Writer {
     kept: Option<Kept>,
     /// Commits of this process.
     commits: u64,
+    /// Large fields of aggregates as the rules read them last.
+    parsed: ParsedFields,
 }
 
 /// Where `meta` keeps, on PostgreSQL, the place of the last processed message and which commit wrote it.
@@ -97,7 +101,7 @@ pub struct NewPending<'a> {
 
 impl Writer {
     pub(crate) fn new(session: Session, location: Location) -> Self {
-        Self { session, location, kept: None, commits: 0 }
+        Self { session, location, kept: None, commits: 0, parsed: ParsedFields::default() }
     }
 
     /// Starts a transaction; dropping it without [`Transaction::commit`] undoes everything. A connection
@@ -267,7 +271,7 @@ impl Transaction<'_> {
 
     /// The facts as this transaction sees them, its own changes included.
     pub fn facts(&mut self) -> impl Facts<Error = StoreError> + '_ {
-        StoredFacts { session: &self.writer.session }
+        StoredFacts { session: &self.writer.session, parsed: Some(&mut self.writer.parsed) }
     }
 
     /// The status of a hash.
@@ -342,7 +346,8 @@ impl Transaction<'_> {
     /// before, if it did.
     pub fn wait(&mut self, new: NewPending<'_>) -> Result<Option<String>, StoreError> {
         let message = new.message;
-        let signature = message.signature.as_ref().map_or("", |signature| signature.as_str());
+        let signature = copy_key(message.signature.as_ref().map_or("", |signature| signature.as_str()));
+        let signature = &*signature;
         let before = self.writer.session.first(
             "SELECT waits_on FROM pending WHERE item_hash = ?1 AND sender = ?2 AND signature = ?3",
             values![message.item_hash.as_str(), message.sender.as_str(), signature],
@@ -551,4 +556,13 @@ pub(crate) fn payment_type(content: &Content) -> Option<PaymentType> {
         Content::VProgram(program) => program.base.payment.as_ref().map(|payment| payment.payment_type),
         Content::Post(_) | Content::Aggregate(_) | Content::Forget(_) => None,
     }
+}
+
+/// What tells copies of a message apart: the signature, or its hash where it is long (some chains' are JSON
+/// with room for more, and an entry of an index of PostgreSQL is limited).
+fn copy_key(signature: &str) -> Cow<'_, str> {
+    if signature.len() <= 512 {
+        return Cow::Borrowed(signature);
+    }
+    Cow::Owned(format!("sha256:{}", hex::encode(Sha256::digest(signature))))
 }
