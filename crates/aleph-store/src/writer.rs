@@ -430,31 +430,39 @@ impl Transaction<'_> {
         Ok(others > 0)
     }
 
-    /// Waiting copies of messages that wait on this dependency key.
-    pub fn waiting_on(&self, key: &str) -> Result<Vec<PendingMessage>, StoreError> {
-        self.pending_where("waits_on = ?1 ORDER BY id", key)
+    /// Waiting copies of messages that wait on this dependency key, after row `after`, the first `most`.
+    pub fn waiting_on(&self, key: &str, after: i64, most: usize) -> Result<Vec<PendingMessage>, StoreError> {
+        let condition = format!("waits_on = ?1 AND id > ?2 ORDER BY id LIMIT {most}");
+        self.pending_where(&condition, values![key, after])
+    }
+
+    /// How many copies wait on each dependency key.
+    pub fn waiting_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let sql = "SELECT waits_on, count(*) FROM pending GROUP BY waits_on";
+        self.writer.session.rows(sql, &[], |row| Ok((row.string(0)?, row.size(1)?)))
     }
 
     /// Waiting copies whose patience ended at `now`, the first `most` of them.
     pub fn impatient(&self, now: Timestamp, most: usize) -> Result<Vec<PendingMessage>, StoreError> {
-        self.pending_where(&format!("deadline <= ?1 ORDER BY deadline LIMIT {most}"), now.as_micros())
+        let condition = format!("deadline <= ?1 ORDER BY deadline LIMIT {most}");
+        self.pending_where(&condition, values![now.as_micros()])
     }
 
     /// Every waiting copy after row `after`, the first `most` of them.
     pub fn pending_after(&self, after: i64, most: usize) -> Result<Vec<PendingMessage>, StoreError> {
-        self.pending_where(&format!("id > ?1 ORDER BY id LIMIT {most}"), after)
+        self.pending_where(&format!("id > ?1 ORDER BY id LIMIT {most}"), values![after])
     }
 
-    fn pending_where<'v>(
+    fn pending_where(
         &self,
         condition: &str,
-        value: impl Into<Value<'v>>,
+        values: &[Value<'_>],
     ) -> Result<Vec<PendingMessage>, StoreError> {
         let sql = format!(
             "SELECT id, item_hash, envelope, origin, waits_on, deadline, reception_time, error_code, details \
              FROM pending WHERE {condition}"
         );
-        self.writer.session.rows(&sql, &[value.into()], read_pending)
+        self.writer.session.rows(&sql, values, read_pending)
     }
 
     /// Records a file that this node holds.

@@ -517,7 +517,7 @@ fn the_longest_texts_fit_every_index(engine: Engine) {
     );
 
     // A signature with room for anything: what waits is found again by it.
-    let mut parsed = world.message(OWNER, "POST", post.clone());
+    let mut parsed = world.message(OWNER, "POST", post);
     parsed.message.signature = Some(Signature::from(noise(9_000)));
     let rejection = Rejection::bare(ErrorCode::ContentUnavailable);
     let pending = NewPending {
@@ -532,7 +532,10 @@ fn the_longest_texts_fit_every_index(engine: Engine) {
     let mut transaction = world.writer.begin().unwrap();
     assert_eq!(transaction.wait(pending).unwrap(), None);
     assert_eq!(transaction.wait(pending).unwrap(), Some("content:x".to_owned()));
-    assert_eq!(transaction.waiting_on("content:x").unwrap().len(), 1);
+    let waiting = transaction.waiting_on("content:x", i64::MIN, 10).unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert!(transaction.waiting_on("content:x", waiting[0].id, 10).unwrap().is_empty());
+    assert_eq!(transaction.waiting_counts().unwrap(), [("content:x".to_owned(), 1)]);
     transaction.commit().unwrap();
 }
 
