@@ -140,7 +140,13 @@ impl Author {
     }
 
     /// A signed message whose content is the file `file`; channel as in `like`.
-    pub(crate) fn sign_by_hash(&self, message_type: MessageType, time: f64, file: &str, like: &Value) -> Value {
+    pub(crate) fn sign_by_hash(
+        &self,
+        message_type: MessageType,
+        time: f64,
+        file: &str,
+        like: &Value,
+    ) -> Value {
         let mut message = Message {
             item_hash: ItemHash::parse(file).unwrap(),
             message_type,
