@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("alephd: {error:#}");
+            eprintln!("alephd: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
@@ -99,4 +99,18 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         .build()
         .context("can't start the async runtime")?;
     runtime.block_on(work)
+}
+
+/// An error and its causes on one line; a cause that the text before it tells already is left out.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }

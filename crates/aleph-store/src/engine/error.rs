@@ -59,9 +59,7 @@ impl EngineError {
             Self::Sqlite(error) => sqlite_sentence(error),
             Self::Postgres(error) => postgres_sentence(error),
             Self::Lost(error) => {
-                format!(
-                    "the database server can't be reached ({error}); is it running? the node tries again by itself"
-                )
+                format!("the database server can't be reached ({error}); is it running?")
             }
             Self::Undone => "an earlier change of the same batch failed".to_owned(),
         }
