@@ -99,7 +99,12 @@ impl From<StoreError> for PipelineError {
         if error.kind() == StoreErrorKind::Bug {
             tracing::error!(error = %error, "database error");
         }
-        Self::unavailable(error.to_string())
+        let mut reason = error.to_string();
+        if error.kind() == StoreErrorKind::Unavailable && !reason.contains("by itself") {
+            // A node that runs asks again with the next message; one that starts ends with the error.
+            reason.push_str(" The node tries again by itself.");
+        }
+        Self::unavailable(reason)
     }
 }
 
