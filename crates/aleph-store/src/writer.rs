@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use aleph_rules::{Effect, Facts};
+use aleph_rules::{AggregateState, Effect, Facts, Tariff};
 use aleph_types::content::{Content, PaymentType};
 use aleph_types::{ItemHash, Message, MessageStatus, Rejection, Timestamp};
 use serde_json::Value as Json;
 
 use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
-use crate::facts::StoredFacts;
+use crate::facts::{KnownTariff, StoredFacts};
 use crate::statuses::{self, set_status, status_of};
 use crate::{Location, StoreError, confirmations, digest, effects, store};
 
@@ -22,6 +22,8 @@ pub struct Writer {
     kept: Option<Kept>,
     /// Commits of this process.
     commits: u64,
+    /// Prices and settings, until they change.
+    tariff: KnownTariff,
 }
 
 /// Where `meta` keeps, on PostgreSQL, the place of the last processed message and which commit wrote it.
@@ -97,7 +99,7 @@ pub struct NewPending<'a> {
 
 impl Writer {
     pub(crate) fn new(session: Session, location: Location) -> Self {
-        Self { session, location, kept: None, commits: 0 }
+        Self { session, location, kept: None, commits: 0, tariff: None }
     }
 
     /// Starts a transaction; dropping it without [`Transaction::commit`] undoes everything. A connection
@@ -124,7 +126,7 @@ impl Writer {
     /// Deletes everything that the node knows: for tests that want many empty databases.
     #[doc(hidden)]
     pub fn empty(&mut self) -> Result<(), StoreError> {
-        const TABLES: [&str; 18] = [
+        const TABLES: [&str; 25] = [
             "statuses",
             "messages",
             "message_tags",
@@ -143,8 +145,16 @@ impl Writer {
             "balances",
             "allocations",
             "confirmations",
+            "account_costs",
+            "account_totals",
+            "credit_history",
+            "credit_lots",
+            "credit_deferred",
+            "removals",
+            "jobs",
         ];
         self.kept = None;
+        self.tariff = None;
         self.session.begin()?;
         for table in TABLES {
             self.session.execute(&format!("DELETE FROM {table}"), &[])?;
@@ -243,6 +253,8 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
             self.writer.session.roll_back();
+            // They may be of what was undone.
+            self.writer.tariff = None;
         }
     }
 }
@@ -250,6 +262,10 @@ impl Drop for Transaction<'_> {
 impl Transaction<'_> {
     pub(crate) fn session(&self) -> &Session {
         &self.writer.session
+    }
+
+    pub(crate) fn parts(&mut self) -> (&Session, &mut Sums) {
+        (&self.writer.session, &mut self.sums)
     }
 
     /// Reads ahead what the store is about to be asked for these messages: one question in place of one
@@ -264,7 +280,7 @@ impl Transaction<'_> {
 
     /// The facts as this transaction sees them, its own changes included.
     pub fn facts(&mut self) -> impl Facts<Error = StoreError> + '_ {
-        StoredFacts { session: &self.writer.session }
+        StoredFacts { session: &self.writer.session, tariff: &mut self.writer.tariff }
     }
 
     /// The status of a hash.
@@ -331,6 +347,12 @@ impl Transaction<'_> {
         }
         for effect in effects {
             effects::apply(&self.writer.session, &mut self.sums, effect, seq)?;
+            if let Effect::MergeAggregate { state: AggregateState { key, .. }, .. }
+            | Effect::ReplaceAggregate { key, .. } = effect
+                && Tariff::is_part(key)
+            {
+                self.writer.tariff = None;
+            }
         }
         Ok(seq)
     }

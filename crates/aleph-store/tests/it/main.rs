@@ -4,6 +4,8 @@
 mod author;
 mod digest;
 mod histories;
+mod jobs;
+mod ledger;
 mod opening;
 mod place;
 mod rules;
