@@ -1,6 +1,9 @@
 //! What the figures were measured on, and the operating system's own accounting.
 
+use std::collections::BTreeMap;
 use std::fs;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Clock ticks of `/proc/<pid>/stat` a second: fixed by Linux's interface to programs.
 const USER_HZ: f64 = 100.0;
@@ -23,9 +26,13 @@ pub(crate) fn describe() -> String {
         / 1024.0
         / 1024.0;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{model}, {cores} cores, {gib:.0} GiB, Linux {}, load {:.1} at start", kernel.trim(), load())
+}
+
+/// Processes that want to run, mean of the last minute.
+pub(crate) fn load() -> f64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split_whitespace().next().unwrap_or("?");
-    format!("{model}, {cores} cores, {gib:.0} GiB, Linux {}, load {load} at start", kernel.trim())
+    load.split_whitespace().next().and_then(|text| text.parse().ok()).unwrap_or(0.0)
 }
 
 /// Processor seconds (user and system) of a process, all threads.
@@ -37,12 +44,58 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     (ticks(11) + ticks(12)) / USER_HZ
 }
 
+/// Processor seconds of this process, all threads.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    seconds(ClockId::ProcessCPUTime)
+}
+
+/// Processor seconds of the calling thread.
+pub(crate) fn thread_cpu_seconds() -> f64 {
+    seconds(ClockId::ThreadCPUTime)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Processor seconds of this process's living threads, by their names without numbers.
+pub(crate) fn cpu_by_stage() -> BTreeMap<String, f64> {
+    let mut stages = BTreeMap::new();
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return stages };
+    for task in tasks.flatten() {
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let stage = read("comm")
+            .trim()
+            .trim_end_matches(|last: char| last.is_ascii_digit() || last == '-')
+            .to_owned();
+        let nanos = read("schedstat").split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
+        *stages.entry(stage).or_insert(0.0) += nanos.unwrap_or(0.0) / 1e9;
+    }
+    stages
+}
+
 /// Resident memory of a process, MiB.
 pub(crate) fn resident_mib(pid: u32) -> f64 {
+    status_mib(pid, "VmRSS:")
+}
+
+/// Most resident memory of a process since [`forget_peak`], MiB.
+pub(crate) fn peak_mib(pid: u32) -> f64 {
+    status_mib(pid, "VmHWM:")
+}
+
+/// Starts a new measurement of this process's [`peak_mib`].
+pub(crate) fn forget_peak() {
+    // Where that is not allowed, the peak includes what was made before: a larger figure, never a smaller.
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
+fn status_mib(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
+        .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
         .unwrap_or(0.0)
         / 1024.0
 }

@@ -3,11 +3,14 @@
 //! Every scenario prints the machine, its figures, and ratios to a floor measured in the same run: on a
 //! noisy machine the ratios hold where single figures don't. Build with `--release`.
 
+mod aggregates;
 mod corpus;
 mod http;
 mod ingest;
 mod machine;
+mod report;
 mod serve;
+mod subscribers;
 
 use std::path::PathBuf;
 
@@ -25,16 +28,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     /// Bulk messages through the whole pipeline to durable commits
-    Ingest {
-        /// How many signed messages of about 1 KB
-        #[arg(long, default_value_t = 60_000)]
-        messages: usize,
-        /// Submissions that wait for their commit at once
-        #[arg(long, default_value_t = 8192)]
-        inside: usize,
-        /// Where the database is made; a temporary folder if absent
+    Ingest(ingest::Options),
+    /// One aggregate key with many elements: what one more costs, and one less
+    Aggregates {
+        /// Elements that the key has
+        #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000")]
+        elements: Vec<usize>,
+        /// Print one JSON document instead
         #[arg(long)]
-        data_dir: Option<PathBuf>,
+        json: bool,
     },
     /// `POST /api/v0/messages` from many clients beside the node
     Http {
@@ -53,6 +55,18 @@ enum Scenario {
         /// Gossip on, as on a server
         #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
         p2p: bool,
+    },
+    /// WebSockets with filters, each of which gets every message that it asked for once
+    Subscribers {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        subscribers: usize,
+        /// Messages that are published
+        #[arg(long, default_value_t = 5000)]
+        messages: usize,
+        /// Subscribers beside them that read nothing
+        #[arg(long, default_value_t = 5)]
+        silent: usize,
     },
     /// A core node in the foreground, for the other scenarios
     #[command(hide = true)]
@@ -74,9 +88,13 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.scenario {
-            Scenario::Ingest { messages, inside, data_dir } => ingest::run(messages, inside, data_dir).await,
+            Scenario::Ingest(options) => ingest::run(options).await,
+            Scenario::Aggregates { elements, json } => aggregates::run(elements, json).await,
             Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
             Scenario::Idle { p2p } => serve::idle(p2p).await,
+            Scenario::Subscribers { subscribers, messages, silent } => {
+                subscribers::run(subscribers, messages, silent).await
+            }
             Scenario::Serve { data_dir, p2p } => serve::serve(data_dir, p2p).await,
         }
     })

@@ -36,7 +36,7 @@ pub enum BlobError {
         source: io::Error,
     },
     /// Any other failure of the file system.
-    #[error("can't {action} '{}'", path.display())]
+    #[error("can't {action} '{}' ({source}): check the disk and the permissions there, then retry", path.display())]
     Io {
         /// What was tried, as a verb.
         action: &'static str,

@@ -92,11 +92,11 @@ mod tests {
         let reader = tokio::spawn(async move {
             let mut taken = [0; 64];
             for _ in 0..4 {
-                tokio::time::sleep(Duration::from_millis(60)).await;
+                sleep(Duration::from_millis(60)).await;
                 far.read_exact(&mut taken[..16]).await?;
             }
             // It stays open and takes nothing more.
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            sleep(Duration::from_secs(5)).await;
             Ok::<_, io::Error>(())
         });
         // Slower than the patience as a whole, but it goes on.

@@ -80,9 +80,14 @@ impl NodePost {
             return Ok(None);
         }
         match post.post_type.as_str() {
-            BALANCES if publishers.balances.contains(owner) => BalanceUpdate::read(body)
-                .map(|update| update.map(Self::Balances))
-                .map_err(|error| Rejection::text(ErrorCode::InvalidFormat, error.to_string())),
+            BALANCES if publishers.balances.contains(owner) => match BalanceUpdate::read(body) {
+                Ok(Some(update)) => Ok(Some(Self::Balances(update))),
+                Ok(None) => {
+                    let text = "balances-update: the content must be an object with chain and main_height";
+                    Err(Rejection::text(ErrorCode::InvalidFormat, text))
+                }
+                Err(error) => Err(Rejection::text(ErrorCode::InvalidFormat, error.to_string())),
+            },
             METRICS if on(SCORING_CHANNEL) && publishers.metrics.contains(owner) => {
                 Ok(NetworkMetrics::parse(body).map(Self::Metrics))
             }

@@ -270,8 +270,8 @@ fn disk_too_small<F: Facts>(
 
 /// The rules of updates: the program that this machine names in `replaces`, if it names one.
 ///
-/// The network keeps no versions of machines: an update is a machine of its own, anyone may name any
-/// program that allows it, and nothing happens to that program, now or when it is forgotten
+/// The network keeps no versions of machines: an update is a machine of its own, and nothing happens to
+/// the program that it names, now or when that is forgotten. Only its owner may name a program
 /// (`docs/adr/0012-updates-of-programs.md`). Code 303 can't occur, as in the reference.
 fn replaced<F: Facts>(
     base: &ExecutableBase,
@@ -285,7 +285,12 @@ fn replaced<F: Facts>(
         return Ok(Err(Decision::Reject(not_found())));
     };
     match facts.vm(&named)? {
-        Some(vm) if vm.message_type == MessageType::Program => Ok(if vm.allow_amend {
+        Some(vm) if vm.message_type == MessageType::Program => Ok(if !vm.owner.is_same_as(&base.address) {
+            Err(Decision::Reject(Rejection::text(
+                ErrorCode::PermissionDenied,
+                format!("Cannot update program {named} of {} as address {}", vm.owner, base.address),
+            )))
+        } else if vm.allow_amend {
             Ok(Some(named))
         } else {
             Err(Decision::Reject(Rejection::bare(ErrorCode::VmAmendNotAllowed)))

@@ -251,11 +251,16 @@ impl Sums {
 
     /// The sums of what the tables hold.
     pub(crate) fn of_tables(session: &Session) -> Result<Self, StoreError> {
-        let mut sums = Self { parts: Default::default(), changed: true };
+        let mut sums = Self::of_nothing();
         for part in Part::ALL {
             sums.add_stored(session, part, "TRUE", &[])?;
         }
         Ok(sums)
+    }
+
+    /// The sums of empty tables.
+    pub(crate) fn of_nothing() -> Self {
+        Self { parts: Default::default(), changed: true }
     }
 
     /// As they are once they are stored.

@@ -1,5 +1,7 @@
 //! How each effect of the rules changes the tables.
 
+use std::collections::BTreeSet;
+
 use aleph_rules::{AggregateState, Effect, FieldValue, PinnedFile, PostVersion, Stamp, TagTarget, VmRecord};
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
 
@@ -10,6 +12,9 @@ use crate::{StoreError, collect, confirmations, money};
 
 /// How long a file that nothing holds any more is kept: 24 hours (`spec: messages.md §16`).
 pub(crate) const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
+
+/// The post of an original's hash: posts are kept by the place of the original's message.
+const POST_OF: &str = "message = (SELECT message FROM statuses WHERE item_hash = ?1)";
 
 /// Applies one effect of the message whose row is `seq`, to the tables and to their digest.
 pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i64) -> Result<(), StoreError> {
@@ -60,9 +65,9 @@ pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i6
         }
         Effect::ShowVersion(version) => show_version(session, sums, version)?,
         Effect::RemovePost(original) => {
-            sums.subtract_stored(session, Part::Posts, "original = ?1", values![original.as_str()])?;
+            sums.subtract_stored(session, Part::Posts, POST_OF, values![original.as_str()])?;
             sums.subtract_stored(session, Part::Amends, "original = ?1", values![original.as_str()])?;
-            session.execute("DELETE FROM posts WHERE original = ?1", values![original.as_str()])?;
+            session.execute(&format!("DELETE FROM posts WHERE {POST_OF}"), values![original.as_str()])?;
             session.execute("DELETE FROM amends WHERE original = ?1", values![original.as_str()])?;
         }
         Effect::RemoveAmend { original, amend } => {
@@ -179,13 +184,15 @@ fn amend_row<'a>(original: &'a ItemHash, amend: &'a Stamp) -> [Value<'a>; 3] {
 }
 
 fn show_version(session: &Session, sums: &mut Sums, version: &PostVersion) -> Result<(), StoreError> {
-    sums.subtract_stored(session, Part::Posts, "original = ?1", values![version.original.as_str()])?;
+    sums.subtract_stored(session, Part::Posts, POST_OF, values![version.original.as_str()])?;
     session.execute(
-        "UPDATE posts SET latest = ?2, last_updated = ?3, \
-             latest_message = (SELECT message FROM statuses WHERE item_hash = ?2) WHERE original = ?1",
+        &format!(
+            "UPDATE posts SET latest = ?2, last_updated = ?3, \
+             latest_message = (SELECT message FROM statuses WHERE item_hash = ?2) WHERE {POST_OF}"
+        ),
         values![version.original.as_str(), version.latest.hash.as_str(), version.latest.time.as_micros(),],
     )?;
-    sums.add_stored(session, Part::Posts, "original = ?1", values![version.original.as_str()])
+    sums.add_stored(session, Part::Posts, POST_OF, values![version.original.as_str()])
 }
 
 fn put_aggregate(session: &Session, sums: &mut Sums, state: &AggregateState) -> Result<(), StoreError> {
@@ -302,7 +309,17 @@ pub(crate) fn set_tag(session: &Session, sums: &mut Sums, target: &TagTarget) ->
             target.stamp.time.as_micros(),
         ],
     )?;
-    sums.add_stored(session, Part::FileTags, "tag = ?1", values![&target.tag])
+    sums.add(
+        Part::FileTags,
+        values![
+            &target.tag,
+            target.owner.as_str(),
+            target.file.as_str(),
+            target.stamp.hash.as_str(),
+            target.stamp.time.as_micros(),
+        ],
+    );
+    Ok(())
 }
 
 fn create_vm(session: &Session, sums: &mut Sums, vm: &VmRecord) -> Result<(), StoreError> {
@@ -320,15 +337,27 @@ fn create_vm(session: &Session, sums: &mut Sums, vm: &VmRecord) -> Result<(), St
             vm.persistent,
         ],
     )?;
-    sums.add_stored(session, Part::Vms, "item_hash = ?1", values![vm.item_hash.as_str()])?;
-    for reference in &vm.references {
-        let inserted = session.execute_counted(
-            "INSERT INTO vm_references (reference, vm) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            values![reference.as_str(), vm.item_hash.as_str()],
+    sums.add(
+        Part::Vms,
+        values![
+            vm.item_hash.as_str(),
+            vm.message_type.as_str(),
+            vm.owner.as_str(),
+            vm.created.as_micros(),
+            vm.replaces.as_ref().map(ItemHash::as_str),
+            vm.allow_amend,
+            vm.on_message,
+            vm.persistent,
+        ],
+    );
+    // A machine may need the same STORE twice.
+    let references: BTreeSet<&str> = vm.references.iter().map(ItemHash::as_str).collect();
+    for reference in references {
+        session.execute(
+            "INSERT INTO vm_references (reference, vm) VALUES (?1, ?2)",
+            values![reference, vm.item_hash.as_str()],
         )?;
-        if inserted > 0 {
-            sums.add(Part::VmReferences, values![reference.as_str(), vm.item_hash.as_str()]);
-        }
+        sums.add(Part::VmReferences, values![reference, vm.item_hash.as_str()]);
     }
     Ok(())
 }

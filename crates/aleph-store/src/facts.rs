@@ -238,7 +238,8 @@ impl Facts for StoredFacts<'_> {
 
     fn post(&mut self, original: &ItemHash) -> Result<Option<PostFact>, StoreError> {
         self.session.first(
-            "SELECT owner, created, last_updated, latest FROM posts WHERE original = ?1",
+            "SELECT owner, created, last_updated, latest FROM posts \
+             WHERE message = (SELECT message FROM statuses WHERE item_hash = ?1)",
             values![original.as_str()],
             |row| Ok(PostFact { owner: row.address(0)?, created: row.time(1)?, latest: stamp(row, 2, 3)? }),
         )

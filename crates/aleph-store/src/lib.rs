@@ -6,11 +6,12 @@
 //!   [`Transaction::process`], [`Transaction::wait`] and [`Transaction::reject`] record fates, and
 //!   [`Transaction::commit`] makes all of it durable with one fsync, or nothing at all.
 //! * Queries are methods of [`Store`] with engine-neutral types; they run off the executor on a bounded
-//!   pool of readers and never wait for the writer (SQLite in WAL mode).
+//!   pool of readers and never wait for the writer.
 //! * [`Store::digest`] is one hash over the state that all nodes should share, kept up to date by the
 //!   writer: nodes that differ in it differ in what they decided.
 //!
-//! Everything above the module `engine` is written once, for any engine behind it: SQL keeps to a portable
+//! Two engines: SQLite, a file and no service (the default), and PostgreSQL 15 ([`Location`] says which and
+//! where). Everything above the module `engine` is written once, for both: SQL keeps to a portable
 //! subset (explicit columns, `ON CONFLICT`, no triggers), and one writer counts what an engine would
 //! otherwise have to be asked for.
 

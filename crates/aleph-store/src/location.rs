@@ -29,7 +29,7 @@ pub enum Location {
 /// `postgres:///name?host=/folder/of/the/socket`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
-    config: Config,
+    config: Box<Config>,
 }
 
 /// Why a text tells no [`Location`].
@@ -66,7 +66,7 @@ impl FromStr for PostgresUrl {
         if config.get_ssl_mode() == SslMode::Require {
             return Err(LocationError::Encryption);
         }
-        Ok(Self { config })
+        Ok(Self { config: Box::new(config) })
     }
 }
 

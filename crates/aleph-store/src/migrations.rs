@@ -13,14 +13,18 @@ const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/0002_rare_filters.sql"),
     include_str!("../migrations/sqlite/0003_origin.sql"),
     include_str!("../migrations/sqlite/0004_confirmations.sql"),
-    include_str!("../migrations/sqlite/0006_money.sql"),
+    include_str!("../migrations/sqlite/0005_posts_by_place.sql"),
+    include_str!("../migrations/sqlite/0006_own_messages.sql"),
+    include_str!("../migrations/sqlite/0007_money.sql"),
 ];
 
 /// Every migration of PostgreSQL, in the same way.
 const POSTGRES: &[&str] = &[
     include_str!("../migrations/postgres/0001_core.sql"),
     include_str!("../migrations/postgres/0002_confirmations.sql"),
-    include_str!("../migrations/postgres/0004_money.sql"),
+    include_str!("../migrations/postgres/0003_posts_by_place.sql"),
+    include_str!("../migrations/postgres/0004_own_messages.sql"),
+    include_str!("../migrations/postgres/0005_money.sql"),
 ];
 
 pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {

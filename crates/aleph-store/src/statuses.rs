@@ -50,14 +50,20 @@ pub(crate) fn set_status(
     reception_time: Timestamp,
     message: Option<i64>,
 ) -> Result<Option<MessageStatus>, StoreError> {
-    if let Some((was, _)) = status_of(session, hash.as_str())? {
-        change_status(session, sums, hash, was, status, message)?;
-        return Ok(Some(was));
+    const INSERT: &str =
+        "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)";
+    const NEW: &str = "INSERT INTO statuses (item_hash, status, reception_time, message) \
+         VALUES (?1,?2,?3,?4) ON CONFLICT (item_hash) DO NOTHING";
+    let new = values![hash.as_str(), status.as_str(), reception_time.as_micros(), message];
+    // Nearly every hash is new: where a question is not answered from memory, the insertion asks it.
+    let inserted = !session.knows_statuses() && session.execute_counted(NEW, new)? > 0;
+    if !inserted {
+        if let Some((was, _)) = status_of(session, hash.as_str())? {
+            change_status(session, sums, hash, was, status, message)?;
+            return Ok(Some(was));
+        }
+        session.execute(INSERT, new)?;
     }
-    session.execute(
-        "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)",
-        values![hash.as_str(), status.as_str(), reception_time.as_micros(), message],
-    )?;
     session.know_status(hash.as_str(), Some((status, message)));
     if is_final(status) {
         sums.add(Part::Statuses, values![hash.as_str(), status.as_str()]);

@@ -153,12 +153,13 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Sets a value of the node's own small state.
+    /// Sets a value of the node's own small state. The character NUL, which PostgreSQL can't hold, is left
+    /// out: other nodes' words end up here.
     pub fn set_meta(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
         self.session().execute(
             "INSERT INTO meta (key, value) VALUES (?1, ?2) \
              ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            values![key, value],
+            values![&key.replace('\0', ""), &value.replace('\0', "")],
         )
     }
 }

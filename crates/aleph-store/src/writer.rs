@@ -11,7 +11,7 @@ use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
 use crate::facts::{KnownTariff, StoredFacts};
 use crate::statuses::{self, set_status, status_of};
-use crate::{Location, StoreError, confirmations, digest, effects, store};
+use crate::{Location, StoreError, confirmations, effects, store};
 
 /// The session that writes. There is one per database.
 #[derive(Debug)]
@@ -160,8 +160,11 @@ impl Writer {
             self.session.execute(&format!("DELETE FROM {table}"), &[])?;
         }
         self.session.execute("DELETE FROM meta WHERE key <> 'database'", &[])?;
+        let sums = Sums::of_nothing();
+        sums.store(&self.session)?;
         self.session.commit().inspect_err(|_| self.session.roll_back())?;
-        digest::prepare(&self.session)
+        self.kept = Some(Kept { sums: sums.as_stored(), last_seq: 0 });
+        Ok(())
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
@@ -270,11 +273,11 @@ impl Transaction<'_> {
 
     /// Reads ahead what the store is about to be asked for these messages: one question in place of one
     /// for each, where an engine is far away. Changes no answer.
-    pub fn prefetch(&mut self, hashes: &[ItemHash]) -> Result<(), StoreError> {
+    pub fn prefetch<'h>(&mut self, hashes: impl Iterator<Item = &'h ItemHash>) -> Result<(), StoreError> {
         if !self.writer.session.knows_statuses() {
             return Ok(());
         }
-        let hashes: Vec<String> = hashes.iter().map(|hash| hash.as_str().to_owned()).collect();
+        let hashes: Vec<String> = hashes.map(|hash| hash.as_str().to_owned()).collect();
         statuses::prefetch(&self.writer.session, &hashes)
     }
 

@@ -325,7 +325,7 @@ async fn of_tag(api: &Api, tag: String) -> Result<Response, ApiError> {
     operation_id = "downloads_count",
     params(("hash" = String, Path, description = "Hash of the file")),
     responses(
-        (status = 200, description = "The answer", body = u64),
+        (status = 200, description = "The answer", body = u64, content_type = "application/json"),
     ),
 )]
 pub(super) async fn count(

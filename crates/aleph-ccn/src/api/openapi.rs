@@ -150,8 +150,12 @@ impl Document {
             let content = ContentBuilder::new()
                 .schema(Some(schema::ObjectBuilder::new().schema_type(schema::Type::String)))
                 .build();
-            let answer = ResponseBuilder::new().description(what).content("text/plain", content).build();
-            components.responses.insert(name.to_owned(), answer.into());
+            let mut answer = ResponseBuilder::new().description(what).content("text/plain", content);
+            if LISTED.contains(&name) {
+                // Some routes declare the list of what is wrong as JSON, as the reference does.
+                answer = answer.content("application/json", ContentBuilder::new().build());
+            }
+            components.responses.insert(name.to_owned(), answer.build().into());
         }
         let mut info = Info::new("Aleph Cloud core node", env!("CARGO_PKG_VERSION"));
         info.description = Some(ABOUT.to_owned());
@@ -197,6 +201,9 @@ const REFUSALS: [(&str, &str); 5] = [
     ("TooMany", "Too many requests; `Retry-After` says when to come back"),
     ("Unavailable", "The node can't answer now; `Retry-After` says when to come back"),
 ];
+
+/// Of those, the refusals that may list what is wrong.
+const LISTED: [&str; 2] = ["BadRequest", "Unprocessable"];
 
 /// Adds the refusals that an operation does not describe itself.
 fn add_refusals(operation: &mut Operation, has_path_parameter: bool) {

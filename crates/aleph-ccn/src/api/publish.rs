@@ -155,7 +155,11 @@ pub(super) fn sync_flag(value: Option<&Value>) -> Option<Option<bool>> {
         (status = 200, description = "The message is processed", body = PublishAnswer),
         (status = 202, description = "The message waits", body = PublishAnswer),
         (status = 410, description = "The message was forgotten or removed", body = PublishAnswer),
-        (status = 422, description = "Rejected, or of a wrong form: then a text", body = PublishAnswer),
+        (
+            status = 422,
+            description = "Rejected, or of a wrong form: then a text",
+            content((PublishAnswer = "application/json"), (String = "text/plain")),
+        ),
         (status = 413, description = "The body is longer than 1 MiB"),
     ),
 )]

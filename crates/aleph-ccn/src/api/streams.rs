@@ -5,6 +5,7 @@
 //! what comes. The same happens to a client that reads more slowly than messages come. One that reads
 //! nothing at all loses its connection (`aleph_http`).
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -191,7 +192,7 @@ impl MessageStream {
             };
             for stored in store.list_messages(query).await?.iter().rev() {
                 let data = written(stored, stream.format);
-                stream.ready.push_back(Event::default().data(data));
+                stream.ready.push_back(Event::default().data(one_line(&data)));
                 stream.sent.extend(i64::try_from(stored.seq));
             }
         }
@@ -251,7 +252,7 @@ impl MessageStream {
                     self.held.api.node.metrics.ws_frames.increment();
                     let id = self.id(self.position);
                     let frame = message_written.frame(self.format);
-                    self.ready.push_back(Event::default().id(id).data(frame.as_str()));
+                    self.ready.push_back(Event::default().id(id).data(one_line(&frame)));
                 }
             }
             // It reads too slowly for the feed: the database has what it missed.
@@ -288,11 +289,17 @@ impl MessageStream {
                 continue;
             }
             let data = written(stored, self.format);
-            self.ready.push_back(Event::default().id(self.id(place)).data(data));
+            self.ready.push_back(Event::default().id(self.id(place)).data(one_line(&data)));
         }
         self.position = last;
         Ok(())
     }
+}
+
+/// Readers of events take a carriage return for the end of a line. In JSON a raw one stands between tokens
+/// only, where any other space will do.
+fn one_line(json: &str) -> Cow<'_, str> {
+    if json.contains('\r') { json.replace('\r', " ").into() } else { json.into() }
 }
 
 fn written(stored: &StoredMessage, format: ContentFormat) -> String {
@@ -338,4 +345,15 @@ pub(super) async fn status(
             }
         }
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_ends_where_readers_would_not_put_it_together_again() {
+        assert_eq!(one_line("{\"a\":\r\n1}"), "{\"a\": \n1}");
+        assert!(matches!(one_line("{}"), Cow::Borrowed(_)));
+    }
 }

@@ -446,7 +446,7 @@ async fn append(
             return Err(ApiError::too_large(record.length - here, Some(announced)));
         }
         let here = receive(&shelf, &upload, here, record.length, checksum, body).await?;
-        shelf.touch(&upload, crate::clock::now()).map_err(|error| disk(&error))?;
+        on_disk(&shelf, &upload, |shelf, upload| shelf.touch(upload, crate::clock::now())).await?;
         if here == record.length {
             finish(&api, &shelf, &upload).await?;
         }
@@ -507,7 +507,7 @@ async fn receive(
 }
 
 /// Hands the file over to where files live, and publishes its message.
-async fn finish(api: &Arc<Api>, shelf: &Shelf, upload: &Upload) -> Result<(), ApiError> {
+async fn finish(api: &Arc<Api>, shelf: &Arc<Shelf>, upload: &Arc<Upload>) -> Result<(), ApiError> {
     let record = upload.record();
     let store = signed_store(&record.metadata)?;
     let mut file = tokio::fs::File::open(shelf.bytes_of(&upload.id)).await.map_err(|error| disk(&error))?;
@@ -546,5 +546,16 @@ async fn finish(api: &Arc<Api>, shelf: &Shelf, upload: &Upload) -> Result<(), Ap
         }
     };
     let finished = Finished { hash: hash.as_str().to_owned(), message_status };
-    shelf.finish(upload, finished).map_err(|error| disk(&error))
+    on_disk(shelf, upload, move |shelf, upload| shelf.finish(upload, finished)).await
+}
+
+/// Does what waits for the disk where it holds up nobody.
+async fn on_disk(
+    shelf: &Arc<Shelf>,
+    upload: &Arc<Upload>,
+    work: impl FnOnce(&Shelf, &Upload) -> std::io::Result<()> + Send + 'static,
+) -> Result<(), ApiError> {
+    let (shelf, upload) = (Arc::clone(shelf), Arc::clone(upload));
+    let done = tokio::task::spawn_blocking(move || work(&shelf, &upload)).await;
+    done.map_err(|error| ApiError::internal(&error))?.map_err(|error| disk(&error))
 }

@@ -194,7 +194,12 @@ impl WriteStage {
             consequences,
             now,
         };
-        let mut first_error = None;
+        let hashes = batch.iter().filter_map(|work| match work {
+            Work::Decide(ready, _) => Some(&ready.verified.message.item_hash),
+            Work::Refuse(parsed, ..) => Some(&parsed.message.item_hash),
+            _ => None,
+        });
+        let mut first_error = step.transaction.prefetch(hashes).err();
         for work in batch {
             if first_error.is_some() {
                 step.consequences.abandon(work);

@@ -40,7 +40,7 @@ async fn methods_paths_and_origins() {
         assert_eq!(response.headers()["access-control-allow-origin"], origin, "{path}");
         assert!(response.headers().contains_key("access-control-expose-headers"));
         assert!(!response.headers().contains_key("access-control-allow-credentials"));
-        assert!(!response.headers().get("vary").is_some_and(|vary| vary == "origin"));
+        assert!(response.headers().get("vary").is_none_or(|vary| vary != "origin"));
     }
     let preflight = |path: &str, method: &str| {
         send(Method::OPTIONS, path)

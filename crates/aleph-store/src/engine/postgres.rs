@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
 use std::pin::Pin;
+use std::task::Poll;
 
 use aleph_types::MessageStatus;
 use bytes::{BufMut, BytesMut};
@@ -33,12 +34,17 @@ const STATEMENTS: usize = 256;
 const QUEUE_LENGTH: usize = 512;
 const QUEUE_BYTES: usize = 1024 * 1024;
 
-/// Plans follow the order in which statements name their tables, and nothing is compiled for a single use.
-const SETTINGS: &str = "SET jit = off; SET join_collapse_limit = 1; SET timezone = 'UTC'; \
-     SET application_name = 'alephd'";
+/// Plans follow the order in which statements name their tables, and never walk a table where an index
+/// would do: a plan that is made while a table is empty is kept while it grows. Nothing is compiled for a
+/// single use.
+const SETTINGS: &str = "SET jit = off; SET join_collapse_limit = 1; SET enable_seqscan = off; \
+     SET timezone = 'UTC'; SET application_name = 'alephd'";
 
-/// Readers never write, and never walk a whole table where an index would do.
-const READER_SETTINGS: &str = "SET default_transaction_read_only = on; SET enable_seqscan = off";
+/// Readers never write.
+const READER_SETTINGS: &str = "SET default_transaction_read_only = on";
+
+/// Stands in questions for NUL, which no text of PostgreSQL can hold: what is asked with it is not there.
+const NO_NUL: &str = "\u{fffd}\u{1}\u{fffd}";
 
 /// What is acknowledged is on the disk, whatever the server's default is. A server that is set to even
 /// stricter ways keeps them.
@@ -61,6 +67,7 @@ pub(crate) struct PostgresSession {
     /// What a transaction that writes has read and changed in the table of statuses.
     statuses: RefCell<HashMap<Box<str>, KnownStatus>>,
     state: Cell<State>,
+    only_reads: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +110,15 @@ impl Owned {
         }
     }
 
+    fn without_nul(value: Value<'_>) -> Self {
+        let replaced = |text: &str| text.replace('\0', NO_NUL);
+        match value {
+            Value::Text(text) => Self::Text(replaced(text).into()),
+            Value::Texts(texts) => Self::Texts(texts.iter().map(|text| replaced(text)).collect()),
+            other => Self::from(other),
+        }
+    }
+
     fn value(&self) -> Value<'_> {
         match self {
             Self::Null => Value::Null,
@@ -136,7 +152,7 @@ impl PostgresSession {
     pub(crate) fn reader(config: &Config) -> Result<Self, StoreError> {
         let session = Self::connect(config)?;
         session.batch(READER_SETTINGS)?;
-        Ok(session)
+        Ok(Self { only_reads: true, ..session })
     }
 
     fn connect(config: &Config) -> Result<Self, StoreError> {
@@ -148,6 +164,7 @@ impl PostgresSession {
             queue: RefCell::default(),
             statuses: RefCell::default(),
             state: Cell::new(State::Idle),
+            only_reads: false,
         };
         session.batch(SETTINGS)?;
         let encoding =
@@ -218,8 +235,7 @@ impl PostgresSession {
     }
 
     pub(super) fn execute_counted(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
-        let rows = self.query(sql, values)?;
-        let mut rows = rows;
+        let mut rows = self.query(sql, values)?;
         while self.next(&mut rows)?.is_some() {}
         Ok(rows.rows_affected().unwrap_or_default())
     }
@@ -313,6 +329,11 @@ impl PostgresSession {
 
     /// Sends what waits in the queue and a query behind it, in one go.
     fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Pin<Box<RowStream>>, StoreError> {
+        if self.only_reads && values.iter().any(holds_nul) {
+            let owned: Vec<Owned> = values.iter().map(|value| Owned::without_nul(*value)).collect();
+            let values: Vec<Value<'_>> = owned.iter().map(Owned::value).collect();
+            return self.query(sql, &values);
+        }
         let statement = self.statement(sql)?;
         let queue = self.queue.take();
         let done = self.wire.run(async {
@@ -320,12 +341,15 @@ impl PostgresSession {
                 return self.client.query_raw(&statement, values.iter().copied()).await.map(Box::pin);
             }
             let changes = self.sent(&queue).await;
-            let mut query = Box::pin(maybe_done(self.client.query_raw(&statement, values.iter().copied())));
-            let _ = poll!(&mut query);
+            let mut query = Box::pin(self.client.query_raw(&statement, values.iter().copied()));
+            // The first poll sends it behind the changes.
+            let early = poll!(&mut query);
             changes.finish().await?;
-            query.as_mut().await;
-            // It was awaited: there is an answer.
-            query.as_mut().take_output().map_or_else(|| unreachable!("awaited"), |rows| rows.map(Box::pin))
+            let rows = match early {
+                Poll::Ready(rows) => rows,
+                Poll::Pending => query.await,
+            };
+            rows.map(Box::pin)
         });
         self.check(done)
     }
@@ -380,6 +404,14 @@ impl Sent<'_> {
             }
         }
         first
+    }
+}
+
+fn holds_nul(value: &Value<'_>) -> bool {
+    match value {
+        Value::Null | Value::Int(_) => false,
+        Value::Text(text) => text.contains('\0'),
+        Value::Texts(texts) => texts.iter().any(|text| text.contains('\0')),
     }
 }
 

@@ -10,13 +10,15 @@ use super::{Row, Value};
 use crate::StoreError;
 
 /// Most page cache of the writer and of one reader, in KiB; taken as it is needed. The writer's holds the
-/// upper levels of every index of some millions of messages and the pages of a large transaction.
-const WRITER_CACHE_KIB: i64 = 32 * 1024;
+/// upper levels of every index of some millions of messages and all pages of a large transaction: with a
+/// million messages stored, a batch of 3,000 changes some 10,000 pages, and those that do not fit are
+/// written to the log and read from it again before the commit (`docs/adr/0013-speed-of-the-writer.md`).
+const WRITER_CACHE_KIB: i64 = 96 * 1024;
 const READER_CACHE_KIB: i64 = 2 * 1024;
 
-/// Pages of the log before it is folded into the database: 64 MiB, so that pages which many transactions
-/// change are folded in once.
-const CHECKPOINT_PAGES: i64 = 16_384;
+/// Pages of the log before it is folded into the database: 256 MiB, so that pages which many transactions
+/// change are folded in once. A bulk fills 64 MiB with one or two transactions.
+const CHECKPOINT_PAGES: i64 = 65_536;
 
 /// How long a connection waits for another one's lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aleph_types::{Address, Chain, MessageType};
 
@@ -39,18 +39,26 @@ fn balances(session: &Session, address: &str) -> Result<Vec<Balance>, StoreError
     })
 }
 
+/// The indexes that together hold every message by its sender.
+const BY_SENDER: [(&str, &str); 2] =
+    [("messages_own", "m.sender = m.owner"), ("messages_sender", "m.sender <> m.owner")];
+
 fn distinct_of_sender(
     session: &Session,
     sender: &str,
     column: &str,
     also: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let mut sql = Sql::new(&format!(
-        "SELECT DISTINCT m.{column} FROM messages m INDEXED BY messages_sender \
-         WHERE m.{column} IS NOT NULL {also} AND m.sender = "
-    ));
-    sql.bind(sender.to_owned()).push(" ORDER BY 1");
-    sql.rows(session, |row| row.string(0))
+    let mut values = BTreeSet::new();
+    for (index, condition) in BY_SENDER {
+        let mut sql = Sql::new(&format!(
+            "SELECT DISTINCT m.{column} FROM messages m INDEXED BY {index} \
+             WHERE {condition} AND m.{column} IS NOT NULL {also} AND m.sender = "
+        ));
+        sql.bind(sender.to_owned());
+        values.extend(sql.rows(session, |row| row.string(0))?);
+    }
+    Ok(values.into_iter().collect())
 }
 
 /// Each value of an index's first column, by jumps from one to the next.
@@ -75,22 +83,21 @@ fn channels(session: &Session) -> Result<Vec<String>, StoreError> {
 type CountsByAddress = BTreeMap<String, AddressCounts>;
 
 fn address_counts(session: &Session, addresses: Option<&[String]>) -> Result<CountsByAddress, StoreError> {
-    let mut sql =
-        Sql::new("SELECT m.sender, m.message_type, count(*) FROM messages m INDEXED BY messages_sender");
-    if let Some(addresses) = addresses {
-        sql.push(" WHERE ").one_of("m.sender", addresses);
-    }
-    sql.push(" GROUP BY m.sender, m.message_type");
     let mut counts = CountsByAddress::new();
-    let mut add = |sender: String, message_type: MessageType, messages: u64| {
-        let of_sender = counts.entry(sender).or_default();
-        of_sender.total += messages;
-        of_sender.by_type.insert(message_type, messages);
-    };
-    for (sender, message_type, messages) in
-        sql.rows(session, |row| Ok((row.string(0)?, row.word(1, "message type")?, row.size(2)?)))?
-    {
-        add(sender, message_type, messages);
+    for (index, condition) in BY_SENDER {
+        let mut sql = Sql::new(&format!(
+            "SELECT m.sender, m.message_type, count(*) FROM messages m INDEXED BY {index} WHERE {condition}"
+        ));
+        sql.and_one_of("m.sender", addresses);
+        sql.push(" GROUP BY m.sender, m.message_type");
+        let rows = sql.rows(session, |row| {
+            Ok((row.string(0)?, row.word::<MessageType>(1, "message type")?, row.size(2)?))
+        })?;
+        for (sender, message_type, messages) in rows {
+            let of_sender = counts.entry(sender).or_default();
+            of_sender.total += messages;
+            *of_sender.by_type.entry(message_type).or_default() += messages;
+        }
     }
     Ok(counts)
 }

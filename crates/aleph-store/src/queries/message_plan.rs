@@ -13,97 +13,134 @@ use crate::engine::Session;
 /// Most values that are walked one by one and merged.
 const MERGED_VALUES: usize = 16;
 
-/// A filter with an index of its own.
-#[derive(Debug, Clone, Copy)]
+/// An index that holds rows of a filter's values.
+#[derive(Debug)]
+struct Walk {
+    index: &'static str,
+    /// What is compared with the values.
+    column: &'static str,
+    /// What the condition must say for a partial index to be used.
+    partial: &'static str,
+}
+
+const fn walk(index: &'static str, column: &'static str) -> Walk {
+    Walk { index, column, partial: "" }
+}
+
+/// Messages that their owner sent.
+const OWN: Walk = Walk { index: "messages_own", column: "m.sender", partial: "m.sender = m.owner AND " };
+
+const TYPE: Walk = walk("messages_type", "m.message_type");
+
+/// A filter with indexes of its own.
+#[derive(Debug)]
 struct Indexed {
     column: &'static str,
-    index: &'static str,
-    /// Whether the index continues with `time, item_hash`.
+    /// Together they hold each row once.
+    walks: &'static [Walk],
+    /// Whether the indexes continue with `time, item_hash`.
     by_time: bool,
     values: fn(&FilterTexts) -> Option<&[String]>,
 }
 
 /// From the most to the least telling.
-const INDEXED: [Indexed; 10] = [
+static INDEXED: [Indexed; 10] = [
     Indexed {
         column: "m.content_hash",
-        index: "messages_content_hash",
+        walks: &[walk("messages_content_hash", "m.content_hash")],
         by_time: true,
         values: |filter| filter.content_hashes.as_deref(),
     },
     Indexed {
         column: "m.reference",
-        index: "messages_reference",
+        walks: &[walk("messages_reference", "m.reference")],
         by_time: true,
         values: |filter| filter.references.as_deref(),
     },
     Indexed {
         column: "m.content_key",
-        index: "messages_content_key",
+        walks: &[walk("messages_content_key", "m.content_key")],
         by_time: false,
         values: |filter| filter.content_keys.as_deref(),
     },
     Indexed {
         column: "m.owner",
-        index: "messages_owner",
+        walks: &[
+            OWN,
+            Walk { index: "messages_owner", column: "m.owner", partial: "m.sender <> m.owner AND " },
+        ],
         by_time: true,
         values: |filter| filter.owners.as_deref(),
     },
     Indexed {
         column: "m.sender",
-        index: "messages_sender",
+        walks: &[
+            OWN,
+            Walk { index: "messages_sender", column: "m.sender", partial: "m.sender <> m.owner AND " },
+        ],
         by_time: true,
         values: |filter| filter.senders.as_deref(),
     },
     Indexed {
         column: "m.content_type",
-        index: "messages_content_type",
+        walks: &[walk("messages_content_type", "m.content_type")],
         by_time: true,
         values: |filter| filter.content_types.as_deref(),
     },
     Indexed {
         column: "m.chain",
-        index: "messages_chain",
+        walks: &[Walk { index: "messages_chain", column: "m.chain", partial: "m.chain <> 'ETH' AND " }],
         by_time: true,
         // The index leaves out the chain of nearly all messages.
         values: |filter| filter.chains.as_deref().filter(|chains| chains.iter().all(|chain| chain != "ETH")),
     },
     Indexed {
         column: "m.payment_type",
-        index: "messages_payment",
+        walks: &[walk("messages_payment", "m.payment_type")],
         by_time: true,
         values: |filter| filter.payment_types.as_deref(),
     },
     Indexed {
         column: "m.channel",
-        index: "messages_channel",
+        walks: &[walk("messages_channel", "m.channel")],
         by_time: true,
         values: |filter| filter.channels.as_deref(),
     },
     Indexed {
         column: "m.message_type",
-        index: "messages_type",
+        walks: &[TYPE],
         by_time: true,
         values: |filter| filter.types.as_deref(),
     },
 ];
 
-/// What the condition must say for the partial index to be used.
-fn partial(index: &str) -> &'static str {
-    if index == "messages_chain" { "m.chain <> 'ETH' AND " } else { "" }
+/// Rows that one statement reaches through one index: in the list's order those of one value, sorted those
+/// of several.
+#[derive(Debug, Clone)]
+struct Share {
+    walk: &'static Walk,
+    /// The filter's column, which needs no other test.
+    of: &'static str,
+    values: Vec<String>,
+}
+
+impl Share {
+    /// ` FROM … WHERE …` of these values.
+    fn push_to(&self, sql: &mut Sql) {
+        sql.push(" FROM messages m INDEXED BY ").push(self.walk.index).push(" WHERE ");
+        sql.push(self.walk.partial).one_of(self.walk.column, &self.values);
+    }
 }
 
 /// How the rows are reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Drive {
     /// One by one, by hash.
     Hashes,
     /// All with one of the tags, then sorted.
     Tags,
-    /// All with one of the values of this column, then sorted.
-    Few(&'static str, &'static str),
-    /// In the list's order, one value after the other.
-    Ordered(&'static str, &'static str, Vec<String>),
+    /// Through the indexes of one filter, one share after the other.
+    Indexed(Vec<Share>),
     /// The messages whose grace time runs.
     Removing,
     /// In the list's order, all.
@@ -148,14 +185,14 @@ impl Plan {
         if !self.statuses.processed {
             return Ok(Drive::Removing);
         }
-        let present: Vec<(Indexed, &[String])> =
-            INDEXED.iter().filter_map(|indexed| Some((*indexed, (indexed.values)(&self.texts)?))).collect();
+        let present: Vec<(&'static Indexed, &[String])> =
+            INDEXED.iter().filter_map(|indexed| Some((indexed, (indexed.values)(&self.texts)?))).collect();
         let tags = self.texts.tags.as_deref();
         // A lone filter in list order needs no comparison.
-        if let ([(indexed, [value])], None) = (present.as_slice(), tags)
+        if let ([(indexed, values @ [_])], None) = (present.as_slice(), tags)
             && indexed.by_time
         {
-            return Ok(Drive::Ordered(indexed.column, indexed.index, vec![value.clone()]));
+            return self.ordered(session, indexed, values);
         }
 
         let mut fewest: Option<(u64, Drive)> = None;
@@ -170,14 +207,16 @@ impl Plan {
             offer(sql.count(session)?, Drive::Tags);
         }
         for (indexed, values) in &present {
-            let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM messages m INDEXED BY ");
-            sql.push(indexed.index).push(" WHERE ").push(partial(indexed.index));
-            sql.one_of(indexed.column, values);
-            if indexed.by_time {
-                sql.and_between("m.time", self.start, self.end);
+            let (mut rows, mut shares) = (0, Vec::new());
+            for walk in indexed.walks {
+                let share = Share { walk, of: indexed.column, values: values.to_vec() };
+                let of_share = self.count_of(session, &share, indexed.by_time, SMALL + 1)?;
+                rows += of_share;
+                if of_share > 0 || indexed.walks.len() == 1 {
+                    shares.push(share);
+                }
             }
-            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
-            offer(sql.count(session)?, Drive::Few(indexed.column, indexed.index));
+            offer(rows, Drive::Indexed(shares));
         }
         if let Some((_, drive)) = fewest {
             return Ok(drive);
@@ -185,18 +224,57 @@ impl Plan {
         // All are large: walk the most telling one in list order.
         for (indexed, values) in present {
             if indexed.by_time && values.len() <= MERGED_VALUES {
-                return Ok(Drive::Ordered(indexed.column, indexed.index, values.to_vec()));
+                return self.ordered(session, indexed, values);
             }
             if !indexed.by_time && self.texts.types.is_none() {
                 // Only aggregates have keys.
-                return Ok(Drive::Ordered("m.message_type", "messages_type", vec!["AGGREGATE".to_owned()]));
+                const WALK: &Walk = &TYPE;
+                let values = vec!["AGGREGATE".to_owned()];
+                return Ok(Drive::Indexed(vec![Share { walk: WALK, of: TYPE.column, values }]));
             }
         }
         Ok(Drive::Time)
     }
 
-    /// `FROM … WHERE …`; `value` is the one that an ordered drive walks now.
-    fn push_selection(&self, sql: &mut Sql, value: Option<&String>) {
+    /// One value after the other, each in the list's order. Where several indexes hold a filter's rows,
+    /// those without any are left out, so that mostly one statement gives the page.
+    fn ordered(
+        &self,
+        session: &Session,
+        indexed: &'static Indexed,
+        values: &[String],
+    ) -> Result<Drive, StoreError> {
+        let mut shares = Vec::new();
+        for value in values {
+            for walk in indexed.walks {
+                let share = Share { walk, of: indexed.column, values: vec![value.clone()] };
+                if indexed.walks.len() == 1 || self.count_of(session, &share, indexed.by_time, 1)? > 0 {
+                    shares.push(share);
+                }
+            }
+        }
+        Ok(Drive::Indexed(shares))
+    }
+
+    /// Rows of a share between the filter's times, counting at most `most`.
+    fn count_of(
+        &self,
+        session: &Session,
+        share: &Share,
+        by_time: bool,
+        most: u64,
+    ) -> Result<u64, StoreError> {
+        let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
+        share.push_to(&mut sql);
+        if by_time {
+            sql.and_between("m.time", self.start, self.end);
+        }
+        sql.push(" LIMIT ").bind(bound(most)).push(") AS counted");
+        sql.count(session)
+    }
+
+    /// `FROM … WHERE …`; `share` is the one that a drive through indexes walks now.
+    fn push_selection(&self, sql: &mut Sql, share: Option<&Share>) {
         let texts = &self.texts;
         match &self.drive {
             Drive::Hashes => {
@@ -218,18 +296,10 @@ impl Plan {
                 sql.push(" FROM (SELECT DISTINCT message FROM message_tags WHERE ").one_of("tag", tags);
                 sql.push(") t CROSS JOIN messages m ON m.seq = t.message WHERE TRUE");
             }
-            Drive::Few(column, index) => {
-                sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ").push(partial(index));
-                let values = INDEXED
-                    .iter()
-                    .find(|indexed| indexed.column == *column)
-                    .and_then(|indexed| (indexed.values)(texts))
-                    .unwrap_or_default();
-                sql.one_of(column, values);
-            }
-            Drive::Ordered(column, index, _) => {
-                sql.push(" FROM messages m INDEXED BY ").push(index).push(" WHERE ").push(partial(index));
-                sql.push(column).push(" = ").bind(value.cloned().unwrap_or_default());
+            Drive::Indexed(_) => {
+                if let Some(share) = share {
+                    share.push_to(sql);
+                }
             }
             Drive::Time => {
                 sql.push(" FROM messages m INDEXED BY messages_time WHERE TRUE");
@@ -239,12 +309,8 @@ impl Plan {
             }
         }
         for indexed in &INDEXED {
-            let driven = match &self.drive {
-                Drive::Few(column, _) => *column == indexed.column,
-                // A key's walk through the aggregates still has to test the key, but not the type.
-                Drive::Ordered(column, _, _) => *column == indexed.column,
-                _ => false,
-            };
+            // A key's walk through the aggregates still has to test the key, but not the type.
+            let driven = share.is_some_and(|share| share.of == indexed.column);
             if !driven {
                 sql.and_one_of(indexed.column, (indexed.values)(texts));
             }
@@ -252,7 +318,7 @@ impl Plan {
         if texts.chains.as_ref().is_some_and(|chains| chains.iter().any(|chain| chain == "ETH")) {
             sql.and_one_of("m.chain", texts.chains.as_deref());
         }
-        if self.drive != Drive::Tags
+        if !matches!(self.drive, Drive::Tags)
             && let Some(tags) = texts.tags.as_deref()
         {
             sql.push(" AND EXISTS (SELECT 1 FROM message_tags t WHERE t.message = m.seq AND ")
@@ -278,9 +344,9 @@ impl Plan {
         }
     }
 
-    fn places_sql(&self, order: SortOrder, start: &Start, limit: u64, value: Option<&String>) -> Sql {
+    fn places_sql(&self, order: SortOrder, start: &Start, limit: u64, share: Option<&Share>) -> Sql {
         let mut sql = Sql::new("SELECT m.time, m.item_hash, m.seq");
-        self.push_selection(&mut sql, value);
+        self.push_selection(&mut sql, share);
         if let Start::After(time, hash) = start {
             let time = time.as_micros();
             let later = order.later();
@@ -301,9 +367,9 @@ impl Plan {
     #[cfg(test)]
     pub(super) fn statements(&self, query: &MessageQuery) -> Vec<Sql> {
         match &self.drive {
-            Drive::Ordered(_, _, values) => values
+            Drive::Indexed(shares) => shares
                 .iter()
-                .map(|value| self.places_sql(query.order, &query.start, query.limit, Some(value)))
+                .map(|share| self.places_sql(query.order, &query.start, query.limit, Some(share)))
                 .collect(),
             _ => vec![self.places_sql(query.order, &query.start, query.limit, None)],
         }
@@ -313,15 +379,15 @@ impl Plan {
     pub(super) fn places(&self, session: &Session, query: &MessageQuery) -> Result<Vec<Place>, StoreError> {
         let read = |sql: Sql| sql.rows(session, |row| Ok((row.int(0)?, row.string(1)?, row.int(2)?)));
         match &self.drive {
-            Drive::Ordered(_, _, values) if values.len() > 1 => {
+            Drive::Indexed(shares) if shares.len() > 1 => {
                 let (skipped, start) = match &query.start {
                     Start::Offset(offset) => (*offset, Start::Offset(0)),
                     after @ Start::After(..) => (0, after.clone()),
                 };
                 let each = query.limit.saturating_add(skipped);
                 let mut places: Vec<Place> = Vec::new();
-                for value in values {
-                    places.extend(read(self.places_sql(query.order, &start, each, Some(value)))?);
+                for share in shares {
+                    places.extend(read(self.places_sql(query.order, &start, each, Some(share)))?);
                 }
                 places.sort_unstable_by(|a, b| {
                     let by_time = match query.order {
@@ -334,9 +400,10 @@ impl Plan {
                 let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
                 Ok(places.into_iter().skip(skipped).take(limit).collect())
             }
-            Drive::Ordered(_, _, values) => {
-                read(self.places_sql(query.order, &query.start, query.limit, values.first()))
-            }
+            Drive::Indexed(shares) => match shares.first() {
+                None => Ok(Vec::new()),
+                share => read(self.places_sql(query.order, &query.start, query.limit, share)),
+            },
             _ => read(self.places_sql(query.order, &query.start, query.limit, None)),
         }
     }
@@ -378,14 +445,14 @@ impl Plan {
         confirmed: bool,
         most: u64,
     ) -> Result<Vec<(i64, i64, String, i64)>, StoreError> {
-        let values: Vec<Option<&String>> = match &self.drive {
-            Drive::Ordered(_, _, values) => values.iter().map(Some).collect(),
+        let shares: Vec<Option<&Share>> = match &self.drive {
+            Drive::Indexed(shares) => shares.iter().map(Some).collect(),
             _ => vec![None],
         };
         let mut rows = Vec::new();
-        for value in &values {
+        for share in &shares {
             let mut sql = Sql::new("SELECT COALESCE(m.confirmed_at, 0), m.time, m.item_hash, m.seq");
-            self.push_half(&mut sql, confirmed, *value);
+            self.push_half(&mut sql, confirmed, *share);
             if confirmed {
                 sql.push(" ORDER BY m.confirmed_at ").push(order.sql()).push(", m.time ").push(order.sql());
             } else {
@@ -396,7 +463,7 @@ impl Plan {
                 sql.rows(session, |row| Ok((row.int(0)?, row.int(1)?, row.string(2)?, row.int(3)?)))?,
             );
         }
-        if values.len() > 1 {
+        if shares.len() > 1 {
             rows.sort_unstable_by(|one: &(i64, i64, String, i64), other| {
                 let by_time = match order {
                     SortOrder::Descending => (other.0, other.1).cmp(&(one.0, one.1)),
@@ -409,8 +476,8 @@ impl Plan {
         Ok(rows)
     }
 
-    fn push_half(&self, sql: &mut Sql, confirmed: bool, value: Option<&String>) {
-        if confirmed && self.drive == Drive::Time {
+    fn push_half(&self, sql: &mut Sql, confirmed: bool, share: Option<&Share>) {
+        if confirmed && matches!(self.drive, Drive::Time) {
             // All that are confirmed, in their own order.
             let walk = Self {
                 texts: self.texts.clone(),
@@ -423,26 +490,26 @@ impl Plan {
             walk.push_selection(sql, None);
             return;
         }
-        self.push_selection(sql, value);
+        self.push_selection(sql, share);
         sql.push(if confirmed { " AND m.confirmed_at IS NOT NULL" } else { " AND m.confirmed_at IS NULL" });
     }
 
     /// How many rows match, counting at most `most`.
     pub(super) fn count(&self, session: &Session, most: u64) -> Result<u64, StoreError> {
-        let one = |value: Option<&String>, most: u64| {
+        let one = |share: Option<&Share>, most: u64| {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
-            self.push_selection(&mut sql, value);
+            self.push_selection(&mut sql, share);
             sql.push(" LIMIT ").bind(bound(most)).push(") AS counted");
             sql.count(session)
         };
         match &self.drive {
-            Drive::Ordered(_, _, values) => {
+            Drive::Indexed(shares) => {
                 let mut total = 0;
-                for value in values {
+                for share in shares {
                     if total >= most {
                         break;
                     }
-                    total += one(Some(value), most - total)?;
+                    total += one(Some(share), most - total)?;
                 }
                 Ok(total)
             }

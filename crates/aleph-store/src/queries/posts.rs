@@ -151,15 +151,16 @@ impl Plan {
     fn push_selection(&self, sql: &mut Sql) {
         match self.drive {
             Drive::Originals => {
-                sql.push(" FROM posts p WHERE ");
-                sql.one_of("p.original", self.originals.as_deref().unwrap_or_default());
+                sql.push(" FROM posts p WHERE p.message IN (SELECT s.message FROM statuses s WHERE ");
+                sql.one_of("s.item_hash", self.originals.as_deref().unwrap_or_default()).push(")");
             }
             Drive::Tags => {
                 sql.push(" FROM (SELECT DISTINCT message FROM message_tags WHERE ");
                 sql.one_of("tag", self.tags.as_deref().unwrap_or_default());
                 sql.push(
                     ") t CROSS JOIN messages m ON m.seq = t.message CROSS JOIN posts p \
-                     ON p.original = CASE m.content_type WHEN 'amend' THEN m.reference ELSE m.item_hash END \
+                     ON p.message = CASE m.content_type WHEN 'amend' \
+                     THEN (SELECT s.message FROM statuses s WHERE s.item_hash = m.reference) ELSE m.seq END \
                      WHERE p.latest_message = m.seq",
                 );
             }

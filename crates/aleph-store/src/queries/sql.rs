@@ -118,7 +118,7 @@ pub(super) fn bound(number: u64) -> i64 {
 pub(super) fn plan(session: &Session, sql: &Sql) -> Vec<String> {
     let (explain, column) = match session {
         Session::Sqlite(_) => ("EXPLAIN QUERY PLAN", 3),
-        Session::Postgres(_) => ("EXPLAIN (COSTS OFF)", 0),
+        Session::Postgres(_) => ("EXPLAIN", 0),
     };
     let explain = Sql { text: format!("{explain} {}", sql.text), binds: sql.binds.clone() };
     explain.rows(session, |row| row.string(column)).unwrap()

@@ -89,7 +89,7 @@ struct Author {
     /// Machines, with the STOREs that they hold fast.
     machines: Vec<(usize, ItemHash, Vec<ItemHash>)>,
     /// Programs, and whether others may name them in `replaces`.
-    programs: Vec<(ItemHash, bool)>,
+    programs: Vec<(ItemHash, usize, bool)>,
     /// What nobody builds on: amends, elements with their keys, later versions of files.
     leaves: Vec<(usize, ItemHash, Option<String>)>,
     /// Which delegate may act for which owner.
@@ -207,13 +207,13 @@ impl Author {
             "on": { "http": true }, "environment": {}, "resources": {},
         });
         let named = if dice.roll(2) == 0 { dice.pick(&self.programs) } else { None };
-        if let Some((named, _)) = &named {
+        if let Some((named, ..)) = &named {
             content["replaces"] = named.as_str().into();
         }
         let hash = self.publish(owner, "PROGRAM", content, dice);
-        // An update that is not allowed is refused, in any order.
-        if named.is_none_or(|(_, allowed)| allowed) {
-            self.programs.push((hash.clone(), allows));
+        // An update that is not allowed is refused, in any order, and so is one by a stranger.
+        if named.is_none_or(|(_, of, allowed)| allowed && of == owner) {
+            self.programs.push((hash.clone(), owner, allows));
             self.machines.push((owner, hash, vec![code, runtime]));
         }
     }
@@ -297,7 +297,7 @@ impl Author {
             }
             1 if !self.machines.is_empty() => {
                 let (owner, machine, _) = self.machines.swap_remove(dice.roll(self.machines.len()));
-                self.programs.retain(|(program, _)| *program != machine);
+                self.programs.retain(|(program, ..)| *program != machine);
                 self.publish(owner, "FORGET", json!({ "hashes": [machine] }), dice);
             }
             2 => {

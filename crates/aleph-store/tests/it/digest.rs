@@ -100,8 +100,9 @@ fn balances(height: i64, amount: &str) -> Effect {
 }
 
 fn each_effect_changes_it_and_its_inverse_leads_back(engine: Engine) {
-    let post = Effect::CreatePost {
-        original: stamp(1),
+    // A post is made by its own message.
+    let post = |by: usize| Effect::CreatePost {
+        original: stamp(by),
         owner: owner(),
         post_type: "note".into(),
         reference: None,
@@ -135,9 +136,9 @@ fn each_effect_changes_it_and_its_inverse_leads_back(engine: Engine) {
     let remove_amend = Effect::RemoveAmend { original: stamp(1).hash, amend: stamp(2) };
     // What is there before, a change, its inverse, and the tables that the change shows in.
     let cases: Vec<(Vec<Effect>, Effect, Effect, &[&str])> = vec![
-        (vec![], post.clone(), Effect::RemovePost(stamp(1).hash), &["posts"]),
-        (vec![post.clone()], shows(2), shows(1), &["posts"]),
-        (vec![post], add_amend, remove_amend, &["amends"]),
+        (vec![], post(2), Effect::RemovePost(stamp(2).hash), &["posts"]),
+        (vec![post(1)], shows(2), shows(1), &["posts"]),
+        (vec![post(1)], add_amend, remove_amend, &["amends"]),
         (vec![], merged(1, vec![field("a", 1)]), rebuilt(None, vec![]), &["aggregates", "aggregate_fields"]),
         (
             vec![merged(1, vec![field("a", 1)])],

@@ -1,7 +1,9 @@
 //! Opening databases that are new, newer, foreign, damaged, full.
 
 use aleph_rules::Effect;
-use aleph_store::{NewMessage, Store, StoreErrorKind};
+use aleph_store::queries::MessageFilter;
+use aleph_store::{Location, NewMessage, Store, StoreErrorKind};
+use aleph_test_postgres::{Options, Server};
 use aleph_types::content::Content;
 use aleph_types::{Address, ItemHash, ParsedMessage, Timestamp};
 use serde_json::json;
@@ -9,6 +11,7 @@ use serde_json::json;
 use crate::place::{Engine, on_both_engines};
 
 on_both_engines!(
+    questions_with_nul_find_nothing,
     a_second_start_finds_everything,
     a_newer_schema_is_refused_in_words,
     a_schema_of_another_build_is_refused_in_words,
@@ -147,4 +150,67 @@ fn one_node_writes_a_database_of_a_server() {
     assert!(error.to_string().contains("another alephd"), "{error}");
     drop(writer);
     Store::open(place.location()).unwrap();
+}
+
+#[test]
+fn a_server_that_dies_is_found_again_and_nothing_acknowledged_is_lost() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut server = Server::start(Options::durable()).unwrap();
+    let location: Location = server.database("node").unwrap().parse().unwrap();
+    let (store, mut writer) = Store::open(&location).unwrap();
+    let kept = post(1);
+    let mut transaction = writer.begin().unwrap();
+    transaction.process(new_message(&kept), &[]).unwrap();
+    transaction.commit().unwrap();
+    let before = runtime.block_on(store.digest()).unwrap();
+
+    // In the middle of a batch.
+    let lost = post(2);
+    let mut transaction = writer.begin().unwrap();
+    transaction.process(new_message(&lost), &[]).unwrap();
+    server.kill9().unwrap();
+    let error = transaction.status(&kept.message.item_hash).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    drop(transaction);
+    assert_eq!(writer.begin().unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_eq!(runtime.block_on(store.digest()).unwrap_err().kind(), StoreErrorKind::Unavailable);
+
+    server.start_again().unwrap();
+    assert_eq!(runtime.block_on(store.digest()).unwrap(), before);
+    let mut transaction = writer.begin().unwrap();
+    assert!(transaction.status(&kept.message.item_hash).unwrap().is_some());
+    assert!(transaction.status(&lost.message.item_hash).unwrap().is_none());
+    let place = transaction.process(new_message(&lost), &[]).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(place, 2);
+}
+
+#[test]
+fn a_url_that_leads_nowhere_is_told_in_words() {
+    let nowhere: Location = "postgres://alephd:secret@127.0.0.1:1/node".parse().unwrap();
+    let error = Store::open(&nowhere).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.to_string().contains("can't be reached"), "{error}");
+    assert!(!format!("{nowhere} {nowhere:?} {error:?}").contains("secret"));
+    for url in ["postgres://", "postgres://u@h:port/x", "postgres://u@h/x?sslmode=require"] {
+        let error = url.parse::<Location>().unwrap_err();
+        assert!(error.to_string().starts_with("the URL of the database"), "{url}: {error}");
+    }
+}
+
+fn questions_with_nul_find_nothing(engine: Engine) {
+    let place = engine.place();
+    let (store, mut writer) = Store::open(place.location()).unwrap();
+    let mut transaction = writer.begin().unwrap();
+    transaction.process(new_message(&post(1)), &[]).unwrap();
+    transaction.set_meta("peer", "a\0b").unwrap();
+    transaction.commit().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let filter =
+        MessageFilter { senders: Some(vec!["0xA\0".into(), "\0".into()]), ..MessageFilter::default() };
+    assert_eq!(runtime.block_on(store.count_messages(filter, 10)).unwrap().rows, 0);
+    assert_eq!(runtime.block_on(store.file("\0".into())).unwrap(), None);
+    assert_eq!(runtime.block_on(store.meta("peer")).unwrap().as_deref(), Some("ab"));
+    let filter = MessageFilter { senders: Some(vec!["0xA".into()]), ..MessageFilter::default() };
+    assert_eq!(runtime.block_on(store.count_messages(filter, 10)).unwrap().rows, 1);
 }

@@ -49,7 +49,9 @@ impl Engine {
     pub(crate) fn place(self) -> Place {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = tempfile::tempdir().unwrap();
+        // In memory where that is possible: durability is tested elsewhere.
+        let shared_memory = std::path::Path::new("/dev/shm");
+        let folder = tempfile::tempdir_in(shared_memory).or_else(|_| tempfile::tempdir()).unwrap();
         let location = match self {
             Engine::Sqlite => Location::from(folder.path().join("made/on/demand/node.sqlite3")),
             Engine::Postgres => SERVER.database(&name).unwrap().parse().unwrap(),

@@ -288,7 +288,11 @@ fn programs_and_what_they_need(engine: Engine) {
     let mut update = program(&code, &runtime);
     update["replaces"] = running.as_str().into();
     let updated = world.accepted(OWNER, "PROGRAM", update.clone());
-    let foreign = world.accepted(OTHER, "PROGRAM", update.clone());
+    assert_eq!(
+        world.refused(OTHER, "PROGRAM", update.clone()),
+        (ErrorCode::PermissionDenied, false),
+        "a program is updated by its owner only"
+    );
     let mut of_update = update.clone();
     of_update["replaces"] = updated.as_str().into();
     of_update["allow_amend"] = false.into();
@@ -307,7 +311,7 @@ fn programs_and_what_they_need(engine: Engine) {
     }
     // Forgetting the original leaves them alone.
     world.accepted(OWNER, "FORGET", json!({ "hashes": [running] }));
-    for kept in [&updated, &foreign, &last] {
+    for kept in [&updated, &last] {
         assert_eq!(world.status(kept), Some(MessageStatus::Processed));
     }
 }

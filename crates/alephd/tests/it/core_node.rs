@@ -157,12 +157,13 @@ impl CoreNode {
         }
     }
 
-    /// The kept digest; that of the tables must be the same.
+    /// The digest that the node keeps. The first time in the life of a process it is also computed from
+    /// the tables, and must be the same (a node does that once a minute at most).
     pub(crate) async fn digest(&self) -> Value {
         let answer = self.get("/api/v1/node/digest?recompute=true").await;
         assert_eq!(answer["sound"], true, "{answer:#}");
         assert_eq!(answer["digest"], answer["recomputed"]["digest"], "{answer:#}");
-        answer["recomputed"].clone()
+        self.get("/api/v1/node/digest").await
     }
 
     /// Publishes in this order, some at the same time, until everything is acknowledged or `stop`
@@ -207,34 +208,23 @@ impl CoreNode {
 
     /// Asks for the status of each, some at the same time, until it is `enough`. There must be one.
     async fn ask(&self, items: &Arc<[Item]>, places: &[usize], enough: fn(&str) -> bool) {
-        let queue = Arc::new(Mutex::new(places.to_vec()));
-        let asking: Vec<_> = (0..CLIENTS)
-            .map(|_| {
-                let (items, queue, http) = (Arc::clone(items), Arc::clone(&queue), self.http.clone());
-                let base = self.url("/api/v0/messages");
-                tokio::spawn(async move {
-                    loop {
-                        let Some(place) = queue.lock().pop() else { return };
-                        let url = format!("{base}/{}/status", items[place].hash);
-                        eventually("its fate is final", async || {
-                            let answer = http.get(&url).send().await.expect("the node answers");
-                            let code = answer.status();
-                            let text = answer.text().await.expect("a body");
-                            assert!(
-                                code.is_success(),
-                                "what was acknowledged is gone: {url}: {code}: {text}"
-                            );
-                            let told: Value = serde_json::from_str(&text).expect("JSON");
-                            enough(told["status"].as_str().expect("a status"))
-                        })
-                        .await;
-                    }
+        let queue = Mutex::new(places.to_vec());
+        let client = async || {
+            loop {
+                let Some(place) = queue.lock().pop() else { return };
+                let url = self.url(&format!("/api/v0/messages/{}/status", items[place].hash));
+                eventually("its fate is final", async || {
+                    let answer = self.http.get(&url).send().await.expect("the node answers");
+                    let code = answer.status();
+                    let text = answer.text().await.expect("a body");
+                    assert!(code.is_success(), "what was acknowledged is gone: {url}: {code}: {text}");
+                    let told: Value = serde_json::from_str(&text).expect("JSON");
+                    enough(told["status"].as_str().expect("a status"))
                 })
-            })
-            .collect();
-        for asked in asking {
-            asked.await.expect("every acknowledged message has its status");
-        }
+                .await;
+            }
+        };
+        futures_util::future::join_all((0..CLIENTS).map(|_| client())).await;
     }
 }
 

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::UploadsConfig;
 
+/// Finished uploads that are remembered, for each that may be unfinished.
+const REMEMBERED: usize = 4;
+
 /// What is kept of an upload beside its bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -129,6 +132,7 @@ impl Shelf {
         now: Timestamp,
     ) -> Result<Arc<Upload>, ShelfError> {
         let record = Record { length, metadata, client, expires: self.deadline(now), finished: None };
+        self.forget_finished();
         let id = format!("{:032x}", rand::random::<u128>());
         let upload = Arc::new(Upload { id: id.clone(), record: record.clone().into(), turn: Arc::default() });
         {
@@ -136,7 +140,7 @@ impl Shelf {
             let records: Vec<Record> = uploads.values().map(|upload| upload.record()).collect();
             let unfinished = || records.iter().filter(|record| record.finished.is_none());
             let bytes: u64 = unfinished().map(|record| record.length).sum();
-            if records.len() >= self.settings.count
+            if unfinished().count() >= self.settings.count
                 || bytes.saturating_add(length) > self.settings.total_bytes
             {
                 return Err(ShelfError::Full);
@@ -154,6 +158,24 @@ impl Shelf {
             return Err(error.into());
         }
         Ok(upload)
+    }
+
+    /// Forgets how the oldest finished uploads ended when there are very many of them: their files stay.
+    fn forget_finished(&self) {
+        let most = self.settings.count.saturating_mul(REMEMBERED);
+        let mut finished: Vec<(i64, String)> = {
+            let uploads = self.uploads.lock();
+            if uploads.len() <= most {
+                return;
+            }
+            let ended = |upload: &&Arc<Upload>| upload.record().finished.is_some();
+            let named = |upload: &Arc<Upload>| (upload.record().expires, upload.id.clone());
+            uploads.values().filter(ended).map(named).collect()
+        };
+        finished.sort();
+        for (_, id) in finished.iter().take(finished.len() / 2) {
+            self.remove(id);
+        }
     }
 
     /// The upload with this id. Ids are 32 hexadecimal digits: others name no file.
@@ -275,7 +297,12 @@ mod tests {
         begin(&shelf, 100, "b").unwrap();
         assert!(matches!(begin(&shelf, 1, "c"), Err(ShelfError::Full)));
         shelf.remove(&first.id);
-        begin(&shelf, 1, "c").unwrap();
+        // Finished ones take no place, and not all of them are remembered.
+        for _ in 0..100 {
+            let upload = begin(&shelf, 1, "c").unwrap();
+            shelf.finish(&upload, Finished { hash: "h".to_owned(), message_status: None }).unwrap();
+        }
+        assert!(shelf.uploads.lock().len() <= 3 * REMEMBERED + 1);
     }
 
     #[test]
