@@ -210,6 +210,10 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
                 credits: addresses(&config.network.credit_publishers),
                 metrics: addresses(&config.network.metrics_publishers),
             },
+            payments: config.network.charge.then(|| aleph_rules::Payments {
+                publisher: Address::from(config.network.price_publisher.as_str()),
+                ..aleph_rules::Payments::default()
+            }),
         },
         patience: config.pipeline.patience(),
         verify_threads: config.pipeline.verify_threads,

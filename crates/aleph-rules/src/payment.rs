@@ -76,9 +76,7 @@ pub(crate) fn decide<F: Facts>(
         Ok(costing) => costing,
         Err(error) => return Ok(Some(unpriced(&error, payments))),
     };
-    if let Err(refusal) =
-        gate.terms(&payments.rules).check(&gate.owner, costing.total, &mut files.ledger)?
-    {
+    if let Err(refusal) = gate.terms(&payments.rules).check(&gate.owner, costing.total, &mut files.ledger)? {
         return Ok(Some(Decision::Reject(refusal.into())));
     }
     drop(files);

@@ -3,7 +3,9 @@ use aleph_types::{ErrorCode, ItemType, MessageType, Rejection};
 use serde_json::Value;
 
 use crate::permissions::{self, Subject};
-use crate::{Candidate, Decision, Dependency, Effect, Facts, Payments, PinnedFile, Stamp, TagTarget, payment};
+use crate::{
+    Candidate, Decision, Dependency, Effect, Facts, Payments, PinnedFile, Stamp, TagTarget, payment,
+};
 
 /// STORE (`spec: messages.md §15`).
 pub(crate) fn decide<F: Facts>(

@@ -12,9 +12,9 @@ use aleph_types::content::PaymentType;
 use aleph_types::{Address, Channel, ItemHash, MessageStatus, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::money::{Credits, token_balance, total, valid_credits};
 use crate::StoreError;
 use crate::engine::{Row, Session, values};
+use crate::money::{Credits, token_balance, total, valid_credits};
 use crate::statuses::status_of;
 
 /// The answers of one session at one instant.
@@ -122,7 +122,8 @@ impl FileSizes for Ledger<'_> {
     }
 
     fn size_of_file(&mut self, file: &ItemHash) -> Result<Option<u64>, StoreError> {
-        self.session.first("SELECT size FROM files WHERE hash = ?1", values![file.as_str()], |row| row.size(0))
+        self.session
+            .first("SELECT size FROM files WHERE hash = ?1", values![file.as_str()], |row| row.size(0))
     }
 }
 

@@ -35,6 +35,8 @@ impl TestNode {
     pub(crate) async fn start_in(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = Config::default();
+        // Tests of money say so; all others need no funds.
+        config.network.charge = false;
         config.storage.data_dir = folder.path().join("node");
         config.http.listen = ([127, 0, 0, 1], 0).into();
         config.p2p.enabled = false;
@@ -140,7 +142,13 @@ impl Author {
     }
 
     /// A signed message whose content is the file `file`; channel as in `like`.
-    pub(crate) fn sign_by_hash(&self, message_type: MessageType, time: f64, file: &str, like: &Value) -> Value {
+    pub(crate) fn sign_by_hash(
+        &self,
+        message_type: MessageType,
+        time: f64,
+        file: &str,
+        like: &Value,
+    ) -> Value {
         let mut message = Message {
             item_hash: ItemHash::parse(file).unwrap(),
             message_type,

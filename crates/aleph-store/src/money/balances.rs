@@ -27,8 +27,7 @@ pub(crate) fn set_balances(
             place,
             |row| Ok((row.string(0)?, row.int(1)?, row.string(2)?)),
         )?;
-        let reported =
-            StoredBalance { amount: decimal(&entry.amount)?, height, source: source.clone() };
+        let reported = StoredBalance { amount: decimal(&entry.amount)?, height, source: source.clone() };
         let (change, was_height) = match &stored {
             None => (BalanceChange::Changed, None),
             // From before posts were noted: the height alone decides.
@@ -81,4 +80,3 @@ pub(crate) fn token_balance(session: &Session, owner: &str) -> Result<Option<Dec
     )?;
     Ok(total_balance(amounts.iter().map(|amount| (None, amount))))
 }
-

@@ -26,8 +26,7 @@ fn change_total(session: &Session, owner: &str, payment: &str, by: Amount) -> Re
     if by == Amount::ZERO {
         return Ok(());
     }
-    let payment: PaymentType =
-        payment.parse().map_err(|_| StoreError::corrupt("payment type", payment))?;
+    let payment: PaymentType = payment.parse().map_err(|_| StoreError::corrupt("payment type", payment))?;
     let sum = total(session, owner, payment)? + by;
     session.execute(
         "INSERT INTO account_totals (owner, payment_type, total) VALUES (?1, ?2, ?3) \
@@ -44,14 +43,13 @@ pub(crate) fn set_costs(
     costing: &Costing,
 ) -> Result<(), StoreError> {
     let before = paid(session, message)?;
-    let gone = before.iter().map(|(_, _, _, cost_type, name)| (cost_type, name)).filter(
-        |(cost_type, name)| {
+    let gone =
+        before.iter().map(|(_, _, _, cost_type, name)| (cost_type, name)).filter(|(cost_type, name)| {
             let is_line = |line: &aleph_ledger::CostLine| {
                 line.cost_type.as_str() == cost_type.as_str() && line.name == **name
             };
             !costing.lines.iter().any(is_line)
-        },
-    );
+        });
     for (cost_type, name) in gone {
         session.execute(
             "DELETE FROM account_costs WHERE item_hash = ?1 AND cost_type = ?2 AND name = ?3",
@@ -98,9 +96,7 @@ fn paid(session: &Session, message: &ItemHash) -> Result<Vec<Paid>, StoreError> 
          WHEN 'superfluid' THEN cost_stream ELSE cost_credit END, cost_type, name \
          FROM account_costs WHERE item_hash = ?1",
         values![message.as_str()],
-        |row| {
-            Ok((row.string(0)?, row.string(1)?, amount(row.text(2)?)?, row.string(3)?, row.string(4)?))
-        },
+        |row| Ok((row.string(0)?, row.string(1)?, amount(row.text(2)?)?, row.string(3)?, row.string(4)?)),
     )
 }
 
@@ -116,4 +112,3 @@ pub(crate) fn remove_costs(session: &Session, message: &ItemHash) -> Result<(), 
     }
     Ok(())
 }
-

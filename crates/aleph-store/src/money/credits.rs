@@ -4,9 +4,9 @@ use aleph_ledger::credit::{
 };
 use aleph_types::{Address, ItemHash, Timestamp};
 
-use crate::{Store, StoreError, Transaction};
 use crate::digest::{Part, Sums};
 use crate::engine::{Row, Session, values};
+use crate::{Store, StoreError, Transaction};
 
 /// Columns of a row of the history, as [`read_row`] reads them.
 pub(super) const HISTORY: &str = "h.credit_ref, h.credit_index, h.time, h.is_expense, h.kind, h.address, \
@@ -112,9 +112,7 @@ impl CreditFacts for Credits<'_> {
         const ORDER: &str = "ORDER BY h.time, h.is_expense, h.credit_ref, h.credit_index";
         match after {
             None => self.0.rows(
-                &format!(
-                    "SELECT {HISTORY} FROM credit_history h WHERE h.address = ?1 {ORDER} LIMIT {limit}"
-                ),
+                &format!("SELECT {HISTORY} FROM credit_history h WHERE h.address = ?1 {ORDER} LIMIT {limit}"),
                 values![account.as_str()],
                 read_row,
             ),
@@ -147,12 +145,7 @@ impl CreditFacts for Credits<'_> {
             Some(since) => self.0.rows(
                 "SELECT DISTINCT origin FROM credit_history WHERE address = ?1 AND kind = 'sent' \
                  AND (time, is_expense, credit_ref) > (?2, ?3, ?4) ORDER BY 1",
-                values![
-                    sender.as_str(),
-                    since.time.as_micros(),
-                    since.is_expense,
-                    since.message.as_str(),
-                ],
+                values![sender.as_str(), since.time.as_micros(), since.is_expense, since.message.as_str(),],
                 recipient,
             ),
         }
@@ -293,8 +286,7 @@ impl Transaction<'_> {
         let effects = recompute(accounts.clone(), &CreditRules::default(), &mut Credits(session))?;
         apply_credits(session, sums, &effects)?;
         for account in &accounts {
-            session
-                .execute("DELETE FROM credit_deferred WHERE address = ?1", values![account.as_str()])?;
+            session.execute("DELETE FROM credit_deferred WHERE address = ?1", values![account.as_str()])?;
         }
         Ok(())
     }

@@ -136,9 +136,7 @@ impl Store {
             };
             let mut rows = priced(&snapshot, state.job, &first.address, &last.address)?;
             // Accounts between them that are not due.
-            rows.retain(|(owner, _)| {
-                accounts.binary_search_by(|account| account.address.cmp(owner)).is_ok()
-            });
+            rows.retain(|(owner, _)| accounts.binary_search_by(|account| account.address.cmp(owner)).is_ok());
             Ok(JobPage { accounts, rows })
         })
         .await

@@ -128,11 +128,10 @@ pub(crate) fn forget_removal(
     seq: i64,
 ) -> Result<(), StoreError> {
     session.execute("DELETE FROM removals WHERE item_hash = ?1", values![message.as_str()])?;
-    let is_store = session.first(
-        "SELECT message_type FROM messages WHERE seq = ?1",
-        values![seq],
-        |row| row.word::<MessageType>(0, "message type"),
-    )?;
+    let is_store =
+        session.first("SELECT message_type FROM messages WHERE seq = ?1", values![seq], |row| {
+            row.word::<MessageType>(0, "message type")
+        })?;
     if is_store == Some(MessageType::Store)
         && let Some(store) = content_of(session, seq)?
     {
@@ -167,12 +166,15 @@ fn restore_file(
     let kind = session.first(
         "SELECT kind FROM files WHERE hash = ?1",
         values![store.item_hash.as_str()],
-        |row| Ok(if row.text(0)? == FileKind::Directory.as_str() { FileKind::Directory } else { FileKind::File }),
+        |row| {
+            Ok(if row.text(0)? == FileKind::Directory.as_str() {
+                FileKind::Directory
+            } else {
+                FileKind::File
+            })
+        },
     )?;
-    let info = FileInfo {
-        size: victim.file_bytes.unwrap_or_default(),
-        kind: kind.unwrap_or(FileKind::File),
-    };
+    let info = FileInfo { size: victim.file_bytes.unwrap_or_default(), kind: kind.unwrap_or(FileKind::File) };
     let pin = PinnedFile {
         file: store.item_hash,
         info,

@@ -224,8 +224,7 @@ fn check(scenario: &Value, store: &Store, writer: &mut Writer, names: &Names, ho
         })
         .collect();
     let open = |lot: &&Value| lot["amount_remaining"].as_i64() != Some(0);
-    let left: Vec<Value> =
-        expected["lots"].as_array().unwrap().iter().filter(open).cloned().collect();
+    let left: Vec<Value> = expected["lots"].as_array().unwrap().iter().filter(open).cloned().collect();
     assert_eq!(lots, left, "{name}");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for (instant, accounts) in expected["balances_at"].as_object().unwrap() {

@@ -3,6 +3,7 @@
 
 mod author;
 mod digest;
+mod gates;
 mod histories;
 mod jobs;
 mod ledger;
