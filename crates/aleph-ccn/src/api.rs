@@ -181,6 +181,7 @@ fn content_routes(routes: Routes) -> Routes {
         .add(routes!(prices::estimate))
         .add(routes!(prices::estimate_instance))
         .add(routes!(prices::of_message))
+        .add(routes!(prices::explain))
 }
 
 fn storage_routes(routes: Routes) -> Routes {

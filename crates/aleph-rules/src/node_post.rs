@@ -80,20 +80,30 @@ impl NodePost {
             return Ok(None);
         }
         match post.post_type.as_str() {
-            BALANCES if publishers.balances.contains(owner) => match BalanceUpdate::read(body) {
-                Ok(Some(update)) => Ok(Some(Self::Balances(update))),
-                Ok(None) => {
-                    let text = "balances-update: the content must be an object with chain and main_height";
-                    Err(Rejection::text(ErrorCode::InvalidFormat, text))
+            BALANCES if publishers.balances.contains(owner) => {
+                let wrong = |text: &str| Rejection::text(ErrorCode::InvalidFormat, text);
+                if body.get("chain").is_none() || body.get("main_height").is_none() {
+                    return Err(wrong("Missing field(s) chain and/or main_height for balance post"));
                 }
-                Err(error) => Err(Rejection::text(ErrorCode::InvalidFormat, error.to_string())),
-            },
+                let update = BalanceUpdate::read(body).map_err(|error| wrong(&error.to_string()))?;
+                Ok(update.map(Self::Balances))
+            }
             METRICS if on(SCORING_CHANNEL) && publishers.metrics.contains(owner) => {
                 Ok(NetworkMetrics::parse(body).map(Self::Metrics))
             }
             other if CreditKind::of_post_type(other).is_some() => {
                 match publishers.of_credits().recognise(other, owner, channel) {
-                    Some(kind) => Ok(CreditPost::read(kind, body)?.map(Self::Credits)),
+                    Some(kind) => {
+                        let credits = CreditPost::read(kind, body)?;
+                        if let Some(CreditPost::Transfer(entries)) = &credits
+                            && entries.iter().any(|entry| entry.address == *owner)
+                        {
+                            let text =
+                                format!("Self-transfer not allowed: sender and recipient are both {owner}");
+                            return Err(Rejection::text(ErrorCode::InvalidFormat, text));
+                        }
+                        Ok(credits.map(Self::Credits))
+                    }
                     None => Ok(None),
                 }
             }

@@ -36,7 +36,9 @@ pub use convert::{Conversion, ConvertError, ConvertEvent, convert};
 pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
 pub use location::{Location, LocationError, PostgresUrl};
-pub use money::{DueRemoval, JobPage, Removal};
+pub use money::{
+    DueRemoval, HistoryColumn, HistoryFilter, HistorySort, HistorySummary, JobPage, Removal, StoredCost,
+};
 pub use store::Store;
 pub use sync::LogEntry;
 pub use writer::{NewMessage, NewPending, PendingMessage, Transaction, Writer};

@@ -5,6 +5,7 @@ mod balances;
 mod costs;
 mod credits;
 mod jobs;
+mod queries;
 mod removals;
 
 pub(crate) use balances::{set_balances, token_balance};
@@ -13,6 +14,7 @@ pub(crate) use credits::{Credits, apply_credits, valid_credits};
 pub(crate) use removals::forget_removal;
 
 pub use jobs::JobPage;
+pub use queries::{HistoryColumn, HistoryFilter, HistorySort, HistorySummary, StoredCost};
 pub use removals::{DueRemoval, Removal};
 
 use std::time::{SystemTime, UNIX_EPOCH};
