@@ -16,6 +16,9 @@ pub struct JobPage {
     pub rows: Vec<(Address, PricedMessage)>,
 }
 
+/// What was written down as changed before a run began, and was committed after: a minute covers it.
+const IN_FLIGHT_MICROS: i64 = 60 * 1_000_000;
+
 fn payment(job: Job) -> PaymentType {
     match job {
         Job::Hold => PaymentType::Hold,
@@ -37,7 +40,7 @@ fn due(session: &Session, state: &JobState, now: Timestamp, most: usize) -> Resu
         values![
             payment(state.job).as_str(),
             state.after.as_ref().map_or("", Address::as_str),
-            state.since.map_or(i64::MIN, Timestamp::as_micros),
+            state.since.map_or(i64::MIN, |since| since.as_micros().saturating_sub(IN_FLIGHT_MICROS)),
         ],
         |row| row.address(0),
     )?;
