@@ -132,10 +132,22 @@ pub(crate) enum Job {
     Arrived(ItemHash),
     /// Something that only the writer may do.
     Command(Command),
+    /// Try waiting messages again.
+    Retry(Retry),
     /// Reject what waited too long.
     Expire,
     /// Finish what is queued before this, then end.
     Stop,
+}
+
+/// Waiting rows that are due to be tried again. They are read a page at a time, the next one when the
+/// messages before it are on disk, so that memory does not grow with what waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// Those that wait on this dependency key; `None`: all.
+    key: Option<String>,
+    /// The row that was tried last.
+    after: i64,
 }
 
 /// A change of the database that is no message, run inside the writer's transaction. What it returns is
@@ -211,7 +223,7 @@ impl Pipeline {
         metrics: Arc<Metrics>,
         after_commit: mpsc::Sender<AfterCommit>,
     ) -> Result<(Pipeline, PipelineThreads), PipelineError> {
-        // Unbounded, but what comes from outside holds a permit; the rest is bounded by the waiting rows.
+        // Unbounded, but what comes from outside holds a permit, and waiting rows come a page at a time.
         let (jobs, to_verify) = crossbeam_channel::unbounded();
         let (batches, to_write) = crossbeam_channel::bounded(WRITE_QUEUE);
         let (feed, _) = broadcast::channel(FEED);

@@ -150,13 +150,14 @@ pub trait Facts {
 
     /// The fate of a hash.
     fn fate(&mut self, hash: &ItemHash) -> Result<Fate, Self::Error>;
-    /// One field of an aggregate as it is merged now.
+    /// One field of an aggregate as it is merged now. Shared, because it may be large and asked for often: an
+    /// owner's rights are asked for by every message of a delegate.
     fn aggregate_field(
         &mut self,
         owner: &Address,
         key: &str,
         field: &str,
-    ) -> Result<Option<(Value, Stamp)>, Self::Error>;
+    ) -> Result<Option<(Arc<Value>, Stamp)>, Self::Error>;
     /// Which element set each of these fields.
     fn field_stamps(
         &mut self,

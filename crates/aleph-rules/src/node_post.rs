@@ -10,7 +10,7 @@ use aleph_ledger::credit::{
     Applied, CreditKind, CreditPost, CreditPublishers, CreditRules, Operation, admit, apply,
 };
 use aleph_types::content::PostContent;
-use aleph_types::{Address, Channel, ErrorCode, Rejection};
+use aleph_types::{Address, Channel, ErrorCode, Rejection, limits};
 use serde_json::Value;
 
 pub use metrics::{MetricRow, NetworkMetrics};
@@ -86,6 +86,10 @@ impl NodePost {
                     return Err(wrong("Missing field(s) chain and/or main_height for balance post"));
                 }
                 let update = BalanceUpdate::read(body).map_err(|error| wrong(&error.to_string()))?;
+                let mut addresses = update.iter().flat_map(|update| &update.balances);
+                if addresses.any(|(address, _)| address.as_str().len() > limits::INDEXED_TEXT) {
+                    return Err(too_long());
+                }
                 Ok(update.map(Self::Balances))
             }
             METRICS if on(SCORING_CHANNEL) && publishers.metrics.contains(owner) => {
@@ -95,6 +99,9 @@ impl NodePost {
                 match publishers.of_credits().recognise(other, owner, channel) {
                     Some(kind) => {
                         let credits = CreditPost::read(kind, body)?;
+                        if credits.as_ref().is_some_and(has_long_text) {
+                            return Err(too_long());
+                        }
                         if let Some(CreditPost::Transfer(entries)) = &credits
                             && entries.iter().any(|entry| entry.address == *owner)
                         {
@@ -110,6 +117,27 @@ impl NodePost {
             _ => Ok(None),
         }
     }
+}
+
+/// Whether a text that is looked up by is longer than an index holds.
+fn has_long_text(credits: &CreditPost) -> bool {
+    let long = |text: &str| text.len() > limits::INDEXED_TEXT;
+    let opt = |text: &Option<String>| text.as_deref().is_some_and(long);
+    match credits {
+        CreditPost::Distribution(distribution) => distribution
+            .entries
+            .iter()
+            .any(|entry| long(entry.address.as_str()) || opt(&entry.origin) || opt(&entry.reference)),
+        CreditPost::Expense(entries) => entries
+            .iter()
+            .any(|entry| long(entry.address.as_str()) || opt(&entry.execution_id) || opt(&entry.reference)),
+        CreditPost::Transfer(entries) => entries.iter().any(|entry| long(entry.address.as_str())),
+    }
+}
+
+fn too_long() -> Rejection {
+    let text = format!("an address or reference is longer than {} bytes", limits::INDEXED_TEXT);
+    Rejection::text(ErrorCode::InvalidFormat, text)
 }
 
 /// The effects of a post on the node's own tables, if it is one that has any.

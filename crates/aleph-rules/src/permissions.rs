@@ -61,11 +61,11 @@ pub fn granting_entry<F: Facts>(
     subject: &Subject<'_>,
     facts: &mut F,
 ) -> Result<Option<Value>, F::Error> {
-    let Some((Value::Array(entries), _)) = facts.aggregate_field(owner, SECURITY_KEY, "authorizations")?
-    else {
+    let Some((authorizations, _)) = facts.aggregate_field(owner, SECURITY_KEY, "authorizations")? else {
         return Ok(None);
     };
-    Ok(entries.into_iter().find(|entry| allows(entry, sender, subject)))
+    let mut entries = authorizations.as_array().into_iter().flatten();
+    Ok(entries.find(|entry| allows(entry, sender, subject)).cloned())
 }
 
 /// The refusal of code 2.

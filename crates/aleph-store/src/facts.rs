@@ -1,5 +1,6 @@
 //! What the rules ask, answered inside the writer's transaction.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use aleph_ledger::credit::{CreditFacts, HistoryPlace, HistoryRow, Lot, Moment};
@@ -23,6 +24,72 @@ pub(crate) struct StoredFacts<'a> {
     pub(crate) session: &'a Session,
     /// The prices and settings as they were last read, and whose.
     pub(crate) tariff: &'a mut KnownTariff,
+    /// What the writer need not parse again.
+    pub(crate) parsed: Option<&'a mut ParsedFields>,
+}
+
+/// Smaller values are parsed again each time.
+const KEPT_FROM: usize = 4 * 1024;
+
+/// Most bytes of JSON whose values are kept: the largest content of a message.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Large fields of aggregates, parsed. An owner's list of rights is read for every message of a delegate,
+/// and may be as large as a content; the element that set a field names its value for good.
+#[derive(Debug, Default)]
+pub(crate) struct ParsedFields {
+    /// The one that was found longest ago first.
+    fields: VecDeque<ParsedField>,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+struct ParsedField {
+    owner: Address,
+    key: Box<str>,
+    field: Box<str>,
+    stamp: Stamp,
+    value: Arc<Value>,
+    bytes: usize,
+}
+
+impl ParsedFields {
+    fn find(&self, owner: &Address, key: &str, field: &str) -> Option<&ParsedField> {
+        self.fields.iter().find(|known| known.owner == *owner && &*known.key == key && &*known.field == field)
+    }
+
+    /// Keeps a value instead of the one before, at the cost of the oldest.
+    fn keep(&mut self, new: ParsedField) {
+        self.fields
+            .retain(|known| known.owner != new.owner || known.key != new.key || known.field != new.field);
+        if (KEPT_FROM..=KEPT_BYTES).contains(&new.bytes) {
+            self.fields.push_back(new);
+        }
+        self.bytes = self.fields.iter().map(|known| known.bytes).sum();
+        while self.bytes > KEPT_BYTES {
+            let Some(oldest) = self.fields.pop_front() else { break };
+            self.bytes -= oldest.bytes;
+        }
+    }
+}
+
+fn stamp(row: &Row<'_>, time: usize, hash: usize) -> Result<Stamp, StoreError> {
+    Ok(Stamp { time: row.time(time)?, hash: row.hash(hash)? })
+}
+
+fn json(text: &str) -> Result<Value, StoreError> {
+    aleph_types::json::parse(text.as_bytes()).map_err(|_| StoreError::corrupt("JSON value", text))
+}
+
+fn read_vm(row: &Row<'_>) -> Result<VmFact, StoreError> {
+    Ok(VmFact {
+        item_hash: row.hash(0)?,
+        message_type: row.word(1, "message type")?,
+        owner: row.address(2)?,
+        created: row.time(3)?,
+        replaces: row.opt_text(4)?.and_then(|text| ItemHash::recognise(text).ok()),
+        allow_amend: row.flag(5)?,
+    })
 }
 
 /// What was read of prices and settings; `None` until it is, and after they changed.
@@ -127,25 +194,6 @@ impl FileSizes for Ledger<'_> {
     }
 }
 
-fn stamp(row: &Row<'_>, time: usize, hash: usize) -> Result<Stamp, StoreError> {
-    Ok(Stamp { time: row.time(time)?, hash: row.hash(hash)? })
-}
-
-fn json(text: &str) -> Result<Value, StoreError> {
-    aleph_types::json::parse(text.as_bytes()).map_err(|_| StoreError::corrupt("JSON value", text))
-}
-
-fn read_vm(row: &Row<'_>) -> Result<VmFact, StoreError> {
-    Ok(VmFact {
-        item_hash: row.hash(0)?,
-        message_type: row.word(1, "message type")?,
-        owner: row.address(2)?,
-        created: row.time(3)?,
-        replaces: row.opt_text(4)?.and_then(|text| ItemHash::recognise(text).ok()),
-        allow_amend: row.flag(5)?,
-    })
-}
-
 impl Facts for StoredFacts<'_> {
     type Error = StoreError;
 
@@ -194,12 +242,33 @@ impl Facts for StoredFacts<'_> {
         owner: &Address,
         key: &str,
         field: &str,
-    ) -> Result<Option<(Value, Stamp)>, StoreError> {
-        self.session.first(
+    ) -> Result<Option<(Arc<Value>, Stamp)>, StoreError> {
+        let known = self.parsed.as_deref().and_then(|parsed| parsed.find(owner, key, field)).cloned();
+        if let Some(known) = known
+            && self.field_stamps(owner, key, &[field])?.first() == Some(&Some(known.stamp.clone()))
+        {
+            return Ok(Some((known.value, known.stamp)));
+        }
+        let found = self.session.first(
             "SELECT value, time, hash FROM aggregate_fields WHERE owner = ?1 AND key = ?2 AND field = ?3",
             values![owner.as_str(), key, field],
-            |row| Ok((json(row.text(0)?)?, stamp(row, 1, 2)?)),
-        )
+            |row| {
+                let text = row.text(0)?;
+                Ok((Arc::new(json(text)?), stamp(row, 1, 2)?, text.len()))
+            },
+        )?;
+        let Some((value, stamp, bytes)) = found else { return Ok(None) };
+        if let Some(parsed) = self.parsed.as_deref_mut() {
+            parsed.keep(ParsedField {
+                owner: owner.clone(),
+                key: key.into(),
+                field: field.into(),
+                stamp: stamp.clone(),
+                value: Arc::clone(&value),
+                bytes,
+            });
+        }
+        Ok(Some((value, stamp)))
     }
 
     fn field_stamps(

@@ -24,7 +24,8 @@ const POSTGRES: &[&str] = &[
     include_str!("../migrations/postgres/0002_confirmations.sql"),
     include_str!("../migrations/postgres/0003_posts_by_place.sql"),
     include_str!("../migrations/postgres/0004_own_messages.sql"),
-    include_str!("../migrations/postgres/0005_money.sql"),
+    include_str!("../migrations/postgres/0005_channel_starts.sql"),
+    include_str!("../migrations/postgres/0006_money.sql"),
 ];
 
 pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {

@@ -1,15 +1,17 @@
 //! The one writer: batches of decisions, one transaction each.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use aleph_rules::{AggregateState, Effect, Facts, Tariff};
 use aleph_types::content::{Content, PaymentType};
 use aleph_types::{ItemHash, Message, MessageStatus, Rejection, Timestamp};
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 
 use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
-use crate::facts::{KnownTariff, StoredFacts};
+use crate::facts::{KnownTariff, ParsedFields, StoredFacts};
 use crate::statuses::{self, set_status, status_of};
 use crate::{Location, StoreError, confirmations, effects, store};
 
@@ -24,6 +26,8 @@ pub struct Writer {
     commits: u64,
     /// Prices and settings, until they change.
     tariff: KnownTariff,
+    /// Large fields of aggregates as the rules read them last.
+    parsed: ParsedFields,
 }
 
 /// Where `meta` keeps, on PostgreSQL, the place of the last processed message and which commit wrote it.
@@ -99,7 +103,7 @@ pub struct NewPending<'a> {
 
 impl Writer {
     pub(crate) fn new(session: Session, location: Location) -> Self {
-        Self { session, location, kept: None, commits: 0, tariff: None }
+        Self { session, location, kept: None, commits: 0, tariff: None, parsed: ParsedFields::default() }
     }
 
     /// Starts a transaction; dropping it without [`Transaction::commit`] undoes everything. A connection
@@ -283,7 +287,11 @@ impl Transaction<'_> {
 
     /// The facts as this transaction sees them, its own changes included.
     pub fn facts(&mut self) -> impl Facts<Error = StoreError> + '_ {
-        StoredFacts { session: &self.writer.session, tariff: &mut self.writer.tariff }
+        StoredFacts {
+            session: &self.writer.session,
+            tariff: &mut self.writer.tariff,
+            parsed: Some(&mut self.writer.parsed),
+        }
     }
 
     /// The status of a hash.
@@ -364,7 +372,8 @@ impl Transaction<'_> {
     /// before, if it did.
     pub fn wait(&mut self, new: NewPending<'_>) -> Result<Option<String>, StoreError> {
         let message = new.message;
-        let signature = message.signature.as_ref().map_or("", |signature| signature.as_str());
+        let signature = copy_key(message.signature.as_ref().map_or("", |signature| signature.as_str()));
+        let signature = &*signature;
         let before = self.writer.session.first(
             "SELECT waits_on FROM pending WHERE item_hash = ?1 AND sender = ?2 AND signature = ?3",
             values![message.item_hash.as_str(), message.sender.as_str(), signature],
@@ -447,31 +456,39 @@ impl Transaction<'_> {
         Ok(others > 0)
     }
 
-    /// Waiting copies of messages that wait on this dependency key.
-    pub fn waiting_on(&self, key: &str) -> Result<Vec<PendingMessage>, StoreError> {
-        self.pending_where("waits_on = ?1 ORDER BY id", key)
+    /// Waiting copies of messages that wait on this dependency key, after row `after`, the first `most`.
+    pub fn waiting_on(&self, key: &str, after: i64, most: usize) -> Result<Vec<PendingMessage>, StoreError> {
+        let condition = format!("waits_on = ?1 AND id > ?2 ORDER BY id LIMIT {most}");
+        self.pending_where(&condition, values![key, after])
+    }
+
+    /// How many copies wait on each dependency key.
+    pub fn waiting_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let sql = "SELECT waits_on, count(*) FROM pending GROUP BY waits_on";
+        self.writer.session.rows(sql, &[], |row| Ok((row.string(0)?, row.size(1)?)))
     }
 
     /// Waiting copies whose patience ended at `now`, the first `most` of them.
     pub fn impatient(&self, now: Timestamp, most: usize) -> Result<Vec<PendingMessage>, StoreError> {
-        self.pending_where(&format!("deadline <= ?1 ORDER BY deadline LIMIT {most}"), now.as_micros())
+        let condition = format!("deadline <= ?1 ORDER BY deadline LIMIT {most}");
+        self.pending_where(&condition, values![now.as_micros()])
     }
 
     /// Every waiting copy after row `after`, the first `most` of them.
     pub fn pending_after(&self, after: i64, most: usize) -> Result<Vec<PendingMessage>, StoreError> {
-        self.pending_where(&format!("id > ?1 ORDER BY id LIMIT {most}"), after)
+        self.pending_where(&format!("id > ?1 ORDER BY id LIMIT {most}"), values![after])
     }
 
-    fn pending_where<'v>(
+    fn pending_where(
         &self,
         condition: &str,
-        value: impl Into<Value<'v>>,
+        values: &[Value<'_>],
     ) -> Result<Vec<PendingMessage>, StoreError> {
         let sql = format!(
             "SELECT id, item_hash, envelope, origin, waits_on, deadline, reception_time, error_code, details \
              FROM pending WHERE {condition}"
         );
-        self.writer.session.rows(&sql, &[value.into()], read_pending)
+        self.writer.session.rows(&sql, values, read_pending)
     }
 
     /// Records a file that this node holds.
@@ -573,4 +590,13 @@ pub(crate) fn payment_type(content: &Content) -> Option<PaymentType> {
         Content::VProgram(program) => program.base.payment.as_ref().map(|payment| payment.payment_type),
         Content::Post(_) | Content::Aggregate(_) | Content::Forget(_) => None,
     }
+}
+
+/// What tells copies of a message apart: the signature, or its hash where it is long (some chains' are JSON
+/// with room for more, and an entry of an index of PostgreSQL is limited).
+fn copy_key(signature: &str) -> Cow<'_, str> {
+    if signature.len() <= 512 {
+        return Cow::Borrowed(signature);
+    }
+    Cow::Owned(format!("sha256:{}", hex::encode(Sha256::digest(signature))))
 }

@@ -34,3 +34,11 @@ pub const TAG_CHARS: usize = 256;
 
 /// Largest runtime manifest of a V-PROGRAM, in bytes (`spec: messages.md §21`).
 pub const RUNTIME_MANIFEST: u64 = 1024 * 1024;
+
+/// Most bytes of a text that lists are filtered by or that names something: the `type` of a POST, `ref`, the
+/// key and the fields of an AGGREGATE.
+///
+/// The network fixes no number. The reference keeps these texts in PostgreSQL, where an entry of an index
+/// holds 2,704 bytes after compression, and refuses (with -1) what does not fit; a bound before compression
+/// is the same on every node and engine, and leaves room for an address and two such texts in one entry.
+pub const INDEXED_TEXT: usize = 1024;

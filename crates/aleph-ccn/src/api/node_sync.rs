@@ -23,11 +23,12 @@ use crate::peers::HttpPeers;
 )]
 pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let node = &api.node;
-    let counts = super::metrics::counts(&api).await?;
     let mut words = Vec::new();
     let mut problems = Problems::default();
     let urls = HttpPeers::new(&node.config.network.http_peers, node.network.clone()).urls();
+    // The peers first: what was read from them is then among what is counted.
     let states = node.metrics.catching_up.peers();
+    let counts = super::metrics::counts(&api).await?;
     let (mut read_to_end, mut behind, mut silent, mut unasked) = (0usize, 0usize, 0usize, 0usize);
     let mut peers: Vec<Value> = Vec::new();
     for url in &urls {

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::outcome::invalid;
 use super::room::{CONTENTS, Room, Rooms};
-use super::{Command, Job, MAX_CONTENT, Origin, PipelineError, Submission, VERIFY_BATCH};
+use super::{Command, Job, MAX_CONTENT, Origin, PipelineError, Retry, Submission, VERIFY_BATCH};
 use crate::metrics::Metrics;
 
 /// Most signatures that one thread checks together: what they share is worth little more beyond this
@@ -60,6 +60,8 @@ pub(crate) enum Work {
     Arrived(ItemHash),
     /// Another change.
     Command(Command),
+    /// Try waiting messages again.
+    Retry(Retry),
     /// Reject what waited too long.
     Expire,
     /// What the contents before this take; free again when they are durable.
@@ -101,7 +103,7 @@ fn shares_work(job: &Job) -> bool {
             submission.origin.trusted().is_none()
                 && submission.parsed.message.chain.family() == SignatureFamily::Solana
         }
-        Job::Arrived(_) | Job::Command(_) | Job::Expire | Job::Stop => false,
+        Job::Arrived(_) | Job::Command(_) | Job::Retry(_) | Job::Expire | Job::Stop => false,
     }
 }
 
@@ -190,6 +192,7 @@ impl Verifier {
             Job::Message(submission) => Some(self.check(*submission)),
             Job::Arrived(hash) => Some(Work::Arrived(hash)),
             Job::Command(command) => Some(Work::Command(command)),
+            Job::Retry(retry) => Some(Work::Retry(retry)),
             Job::Expire => Some(Work::Expire),
             Job::Stop => None,
         }

@@ -1,6 +1,6 @@
 //! The write stage: one thread decides and stores, one transaction a batch, one fsync a transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use aleph_rules::{Candidate, Decision, Dependency, Effect};
@@ -15,13 +15,16 @@ use super::room::Room;
 use super::verify::{Envelope, ManifestOnDisk, Ready, Work};
 use super::{
     AfterCommit, Collected, CommandEnd, Job, Origin, Outcome, PipelineError, PipelineOptions,
-    ProcessedMessage, Shared, Submission, WRITE_BATCH, refusal_text,
+    ProcessedMessage, Retry, Shared, Submission, WRITE_BATCH, refusal_text,
 };
 use crate::clock;
 use crate::metrics::Metrics;
 
-/// Waiting rows that one transaction rejects or reads.
+/// Waiting rows that one transaction rejects.
 const WAITING_PAGE: usize = 500;
+
+/// Waiting rows that one transaction reads to have them tried again.
+const RETRY_PAGE: usize = 128;
 
 pub(crate) struct WriteStage {
     options: PipelineOptions,
@@ -43,7 +46,11 @@ pub(crate) struct WriteStage {
 struct Consequences {
     settled: Vec<Settled>,
     processed: Vec<ProcessedMessage>,
+    /// Waiting messages that are tried again now, and rows that are read for that after this transaction.
     woken: Vec<Submission>,
+    retries: Vec<Retry>,
+    /// Keys that something of this transaction provides.
+    provided: HashSet<String>,
     after: Vec<AfterCommit>,
     ends: Vec<CommandEnd>,
     started_waiting: Vec<String>,
@@ -64,7 +71,7 @@ impl Consequences {
         let (message, envelope) = match work {
             Work::Decide(ready, envelope) => (ready.verified.message.clone(), envelope),
             Work::Refuse(parsed, _, envelope) => (parsed.message, envelope),
-            Work::Arrived(_) | Work::Command(_) | Work::Expire | Work::Room(_) => return,
+            Work::Arrived(_) | Work::Command(_) | Work::Retry(_) | Work::Expire | Work::Room(_) => return,
         };
         self.settled.push(Settled { message, outcome: Outcome::Pending, envelope: Some(envelope) });
     }
@@ -87,21 +94,9 @@ impl WriteStage {
     /// Reads what waited when the node stopped, or while nothing could be stored, and tries all of it
     /// again.
     pub(crate) fn load_waiting(&mut self) -> Result<(), PipelineError> {
-        let mut waited_on = HashMap::<String, usize>::new();
-        let transaction = self.writer.begin()?;
-        let mut after = i64::MIN;
-        loop {
-            let page = transaction.pending_after(after, WAITING_PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            for row in page {
-                *waited_on.entry(row.waits_on.clone()).or_default() += 1;
-                if let Some(submission) = resubmission(row) {
-                    let _ = self.jobs.send(Job::Message(Box::new(submission)));
-                }
-            }
-        }
-        self.waited_on = waited_on;
+        let counts = self.writer.begin()?.waiting_counts()?;
+        self.waited_on = counts.into_iter().map(|(key, rows)| (key, rows as usize)).collect();
+        let _ = self.jobs.send(Job::Retry(Retry { key: None, after: i64::MIN }));
         self.metrics.pending.set(self.waited_on.values().sum::<usize>() as u64);
         Ok(())
     }
@@ -262,6 +257,10 @@ impl WriteStage {
         for submission in consequences.woken {
             let _ = self.jobs.send(Job::Message(Box::new(submission)));
         }
+        let of_keys = consequences.provided.into_iter().map(|key| Retry { key: Some(key), after: i64::MIN });
+        for retry in consequences.retries.into_iter().chain(of_keys) {
+            let _ = self.jobs.send(Job::Retry(retry));
+        }
         for after in consequences.after {
             match self.after_commit.try_send(after) {
                 Ok(()) | Err(TrySendError::Closed(_)) => {}
@@ -296,14 +295,16 @@ impl Step<'_> {
                 self.settle(parsed.message, settled, envelope)
             }
             Work::Arrived(hash) => {
-                self.wake(&Dependency::Content(hash.clone()).to_string())?;
-                self.wake(&Dependency::File(hash).to_string())
+                self.wake(&Dependency::Content(hash.clone()).to_string());
+                self.wake(&Dependency::File(hash).to_string());
+                Ok(())
             }
             Work::Command(command) => {
                 let end = command(&mut self.transaction)?;
                 self.consequences.ends.push(end);
                 Ok(())
             }
+            Work::Retry(retry) => self.retry(retry),
             // what waits may be due to be woken, not rejected; a small change shows whether the trouble is
             // over
             Work::Expire if self.missed => {
@@ -451,9 +452,9 @@ impl Step<'_> {
         if let Some(tx) = &envelope.confirmation {
             self.transaction.confirm(&hash, tx)?;
         }
-        self.wake(&Dependency::Message(hash).to_string())?;
+        self.wake(&Dependency::Message(hash).to_string());
         for provided in effects.iter().filter_map(Effect::provides) {
-            self.wake(&provided.to_string())?;
+            self.wake(&provided.to_string());
         }
         let ParsedMessage { message, content: inline } = ready.verified.into_inner();
         if envelope.origin.is_published_here() {
@@ -563,15 +564,31 @@ impl Step<'_> {
     }
 
     /// Tries every message again that waits on `key`.
-    fn wake(&mut self, key: &str) -> Result<(), StoreError> {
-        if !self.waited_on.contains_key(key)
-            && !self.consequences.started_waiting.iter().any(|started| started == key)
+    fn wake(&mut self, key: &str) {
+        if self.waited_on.contains_key(key)
+            || self.consequences.started_waiting.iter().any(|started| started == key)
         {
+            self.consequences.provided.insert(key.to_owned());
+        }
+    }
+
+    /// Has a page of waiting rows tried again after this transaction, and then the next.
+    fn retry(&mut self, mut retry: Retry) -> Result<(), StoreError> {
+        if self.consequences.woken.len() >= RETRY_PAGE {
+            self.consequences.retries.push(retry);
             return Ok(());
         }
-        for row in self.transaction.waiting_on(key)? {
-            self.consequences.woken.extend(resubmission(row));
+        let page = match &retry.key {
+            Some(key) => self.transaction.waiting_on(key, retry.after, RETRY_PAGE)?,
+            None => self.transaction.pending_after(retry.after, RETRY_PAGE)?,
+        };
+        if let Some(last) = page.last()
+            && page.len() == RETRY_PAGE
+        {
+            retry.after = last.id;
+            self.consequences.retries.push(retry);
         }
+        self.consequences.woken.extend(page.into_iter().filter_map(resubmission));
         Ok(())
     }
 

@@ -138,3 +138,63 @@ async fn machines_are_estimated() {
     assert!(text.contains("10de:0000"), "{text}");
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credits_are_listed_by_account() {
+    let (publisher, owner) = (Author::new(1), Author::new(2));
+    let node = charging(&publisher).await;
+    let time = 1_780_000_000.0;
+    let post = |author: &Author, time: f64, kind: &str, body: Value| {
+        author.sign(MessageType::Post, time, "ALEPH_CREDIT", json!({ "type": kind, "content": body }))
+    };
+    let machine = "b".repeat(64);
+    let grant = json!({ "distribution": { "token": "ALEPH", "chain": "ETH", "credits": [
+        { "address": owner.address, "amount": 100, "price": "0.5", "tx_hash": "0x1", "provider": "P" },
+        { "address": owner.address, "amount": 50, "price": "0.5", "tx_hash": "0x2", "provider": "P",
+          "expiration": 4_000_000_000_000_u64 } ] } });
+    let spend = json!({ "expense": { "credits": [
+        { "address": owner.address, "amount": 30, "execution_id": machine, "price": "0.01" } ] } });
+    node.process(&[
+        &post(&publisher, time, "aleph_credit_distribution", grant),
+        &post(&publisher, time + 1.0, "aleph_credit_expense", spend),
+    ])
+    .await;
+    let path = format!("/api/v0/addresses/{}", owner.address);
+    let balance = node.ok(&format!("{path}/balance?include_credit_details=true")).await;
+    assert_eq!(balance["credit_balance"], 120);
+    assert_eq!(
+        balance["credit_balance_details"],
+        json!([{ "expiration_date": null, "amount": 70 },
+               { "expiration_date": "2096-10-02T07:06:40Z", "amount": 50 }])
+    );
+    let history = node.ok(&format!("{path}/credit_history")).await;
+    let amounts = |list: &Value| -> Vec<i64> {
+        list["credit_history"].as_array().unwrap().iter().map(|row| row["amount"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(amounts(&history), [-30, 50, 100], "newest first, ties by place");
+    assert_eq!(history["pagination_total"], 3);
+    assert_eq!(history["credit_history"][0]["payment_method"], "credit_expense");
+    let outgoing = node.ok(&format!("{path}/credit_history?direction=outgoing&resource={machine}")).await;
+    assert_eq!(amounts(&outgoing), [-30]);
+    let first = node.ok(&format!("{path}/credit_history?pagination=2&cursor=")).await;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = node.ok(&format!("{path}/credit_history?pagination=2&cursor={cursor}")).await;
+    assert_eq!((amounts(&first), amounts(&rest)), (vec![-30, 50], vec![100]));
+    assert_eq!(rest["next_cursor"], Value::Null);
+    let other = format!("{path}/credit_history?pagination=2&sort_by=amount&cursor={cursor}");
+    assert_eq!(node.text(&other).await.0.as_u16(), 422, "another order");
+    let nulls_last = node.ok(&format!("{path}/credit_history?sort_by=expiration_date&sort_order=1")).await;
+    assert_eq!(amounts(&nulls_last)[0], 50);
+    let sums = node.ok(&format!("{path}/credit_history/summary")).await;
+    assert_eq!(
+        (&sums["entry_count"], &sums["total_amount"], &sums["total_outgoing"]),
+        (&json!(3), &json!(120), &json!(-30))
+    );
+    let consumed = node.ok(&format!("/api/v0/messages/{machine}/consumed_credits")).await;
+    assert_eq!(consumed["consumed_credits"], 30);
+    let all = node.ok("/api/v0/credit_balances?min_balance=120").await;
+    assert_eq!(all["credit_balances"], json!([{ "address": owner.address, "credits": 120 }]));
+    assert_eq!(node.ok("/api/v0/credit_balances?min_balance=121").await["credit_balances"], json!([]));
+    assert_eq!(node.text("/api/v0/addresses/0xNobody/credit_history").await.0.as_u16(), 404);
+    node.stop().await;
+}

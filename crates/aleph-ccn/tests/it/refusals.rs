@@ -174,7 +174,7 @@ async fn wrong_forms_name_the_place() {
     let publisher = author.address.clone();
     let node = TestNode::start_with(move |config| {
         config.network.balance_publishers = vec![publisher.clone()];
-        config.network.credit_publishers = vec![publisher.clone()];
+        config.network.credit_publishers = vec![publisher];
     })
     .await;
     let refusal = async |message: &Value| {

@@ -31,7 +31,12 @@ async fn a_node_says_in_words_what_it_lacks() {
     }
     let url = first.url.clone();
     let second = TestNode::start_with(|config| config.network.http_peers = vec![url]).await;
-    let synced = until(&second, "in sync").await;
+    let mut synced = until(&second, "in sync").await;
+    // Counts are kept for a moment, so they may be of before.
+    while synced["messages"] != 5 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        synced = until(&second, "in sync").await;
+    }
     assert_eq!((synced["messages"].as_u64(), synced["caught_up"].as_u64()), (Some(5), Some(5)), "{synced}");
     assert_eq!(synced["log_end"], 5);
     let peer = &synced["peers"][0];

@@ -8,6 +8,7 @@ CREATE TABLE account_costs (
     id           INTEGER PRIMARY KEY,      -- the oldest costs have the smallest
     owner        TEXT NOT NULL,
     item_hash    TEXT NOT NULL,
+    line         INTEGER NOT NULL,          -- place among the lines of the message
     cost_type    TEXT NOT NULL,
     name         TEXT NOT NULL,
     ref          TEXT,
@@ -17,9 +18,8 @@ CREATE TABLE account_costs (
     cost_credit  TEXT NOT NULL,
     size_mib     TEXT,
     workings     TEXT NOT NULL,            -- JSON: what the amounts were computed from
-    UNIQUE (owner, item_hash, cost_type, name)
+    UNIQUE (item_hash, line)
 );
-CREATE INDEX account_costs_item_hash ON account_costs (item_hash);
 CREATE INDEX account_costs_payment ON account_costs (payment_type, owner, id);
 
 -- The sum of the paid column over all rows of account_costs.

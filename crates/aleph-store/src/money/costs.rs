@@ -42,36 +42,28 @@ pub(crate) fn set_costs(
     message: &ItemHash,
     costing: &Costing,
 ) -> Result<(), StoreError> {
-    let before = paid(session, message)?;
-    let gone =
-        before.iter().map(|(_, _, _, cost_type, name)| (cost_type, name)).filter(|(cost_type, name)| {
-            let is_line = |line: &aleph_ledger::CostLine| {
-                line.cost_type.as_str() == cost_type.as_str() && line.name == **name
-            };
-            !costing.lines.iter().any(is_line)
-        });
-    for (cost_type, name) in gone {
-        session.execute(
-            "DELETE FROM account_costs WHERE item_hash = ?1 AND cost_type = ?2 AND name = ?3",
-            values![message.as_str(), cost_type, name],
-        )?;
+    for (owner, payment, paid) in paid(session, message)? {
+        change_total(session, &owner, &payment, -paid)?;
     }
-    for (owner, payment, paid, ..) in &before {
-        change_total(session, owner, payment, -*paid)?;
-    }
+    session.execute(
+        "DELETE FROM account_costs WHERE item_hash = ?1 AND line >= ?2",
+        values![message.as_str(), costing.lines.len() as u64],
+    )?;
     let mut sum = Amount::ZERO;
-    for line in &costing.lines {
+    for (place, line) in costing.lines.iter().enumerate() {
         sum += line.costs.of(costing.payment);
         session.execute(
-            "INSERT INTO account_costs (owner, item_hash, cost_type, name, ref, payment_type, cost_hold, \
-             cost_stream, cost_credit, size_mib, workings) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11) \
-             ON CONFLICT (owner, item_hash, cost_type, name) DO UPDATE SET ref = excluded.ref, \
+            "INSERT INTO account_costs (owner, item_hash, line, cost_type, name, ref, payment_type, cost_hold, \
+             cost_stream, cost_credit, size_mib, workings) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12) \
+             ON CONFLICT (item_hash, line) DO UPDATE SET owner = excluded.owner, \
+             cost_type = excluded.cost_type, name = excluded.name, ref = excluded.ref, \
              payment_type = excluded.payment_type, cost_hold = excluded.cost_hold, \
              cost_stream = excluded.cost_stream, cost_credit = excluded.cost_credit, \
              size_mib = excluded.size_mib, workings = excluded.workings",
             values![
                 owner.as_str(),
                 message.as_str(),
+                place as u64,
                 line.cost_type.as_str(),
                 &line.name,
                 line.reference.as_deref(),
@@ -87,16 +79,13 @@ pub(crate) fn set_costs(
     change_total(session, owner.as_str(), costing.payment.as_str(), sum)
 }
 
-type Paid = (String, String, Amount, String, String);
-
-/// Owner, payment type, paid amount, type and name of each line.
-fn paid(session: &Session, message: &ItemHash) -> Result<Vec<Paid>, StoreError> {
+/// Owner, payment type and paid amount of each line.
+fn paid(session: &Session, message: &ItemHash) -> Result<Vec<(String, String, Amount)>, StoreError> {
     session.rows(
         "SELECT owner, payment_type, CASE payment_type WHEN 'hold' THEN cost_hold \
-         WHEN 'superfluid' THEN cost_stream ELSE cost_credit END, cost_type, name \
-         FROM account_costs WHERE item_hash = ?1",
+         WHEN 'superfluid' THEN cost_stream ELSE cost_credit END FROM account_costs WHERE item_hash = ?1",
         values![message.as_str()],
-        |row| Ok((row.string(0)?, row.string(1)?, amount(row.text(2)?)?, row.string(3)?, row.string(4)?)),
+        |row| Ok((row.string(0)?, row.string(1)?, amount(row.text(2)?)?)),
     )
 }
 
@@ -107,7 +96,7 @@ pub(crate) fn remove_costs(session: &Session, message: &ItemHash) -> Result<(), 
         return Ok(());
     }
     session.execute("DELETE FROM account_costs WHERE item_hash = ?1", values![message.as_str()])?;
-    for (owner, payment, paid, ..) in before {
+    for (owner, payment, paid) in before {
         change_total(session, &owner, &payment, -paid)?;
     }
     Ok(())

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aleph_types::{Address, Chain, MessageType};
 
-use super::sql::Sql;
+use super::sql::{CHANNEL_START, START_CHARS, Sql};
 use crate::engine::{Session, values};
 use crate::{Store, StoreError};
 
@@ -61,23 +61,45 @@ fn distinct_of_sender(
     Ok(values.into_iter().collect())
 }
 
-/// Each value of an index's first column, by jumps from one to the next.
+/// Every channel, by jumps from one to the next in its index.
 fn channels(session: &Session) -> Result<Vec<String>, StoreError> {
-    const NEXT: &str = "SELECT min(channel) FROM messages INDEXED BY messages_channel \
-         WHERE channel IS NOT NULL AND channel > ?1";
-    const HAS_EMPTY: &str =
-        "SELECT EXISTS (SELECT 1 FROM messages INDEXED BY messages_channel WHERE channel = '')";
-    let mut channels = Vec::new();
-    let mut last = String::new();
-    // The empty channel sorts before every other and is not greater than itself.
-    if session.first(HAS_EMPTY, &[], |row| row.flag(0))?.unwrap_or_default() {
-        channels.push(String::new());
-    }
-    while let Some(channel) = session.first(NEXT, values![&last], |row| row.opt_string(0))?.flatten() {
-        channels.push(channel.clone());
-        last = channel;
+    let starts = match session {
+        Session::Sqlite(_) => return jumps(session, "m.channel"),
+        // Its index holds the starts of channels.
+        Session::Postgres(_) => jumps(session, CHANNEL_START)?,
+    };
+    let mut channels = Vec::with_capacity(starts.len());
+    for start in starts {
+        if start.chars().count() < START_CHARS {
+            channels.push(start);
+            continue;
+        }
+        let mut sql = Sql::new(&format!(
+            "SELECT DISTINCT m.channel FROM messages m \
+             WHERE m.channel IS NOT NULL AND {CHANNEL_START} = "
+        ));
+        sql.bind(start).push(" ORDER BY m.channel");
+        channels.extend(sql.rows(session, |row| row.string(0))?);
     }
     Ok(channels)
+}
+
+/// Each value of the first column of the index of channels.
+fn jumps(session: &Session, column: &str) -> Result<Vec<String>, StoreError> {
+    let index = "FROM messages m INDEXED BY messages_channel WHERE m.channel IS NOT NULL AND";
+    let next = format!("SELECT min({column}) {index} {column} > ?1");
+    let has_empty = format!("SELECT EXISTS (SELECT 1 {index} {column} = '')");
+    let mut values = Vec::new();
+    let mut last = String::new();
+    // The empty channel sorts before every other and is not greater than itself.
+    if session.first(&has_empty, &[], |row| row.flag(0))?.unwrap_or_default() {
+        values.push(String::new());
+    }
+    while let Some(value) = session.first(&next, values![&last], |row| row.opt_string(0))?.flatten() {
+        values.push(value.clone());
+        last = value;
+    }
+    Ok(values)
 }
 
 type CountsByAddress = BTreeMap<String, AddressCounts>;

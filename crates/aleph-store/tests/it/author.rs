@@ -340,7 +340,7 @@ impl Author {
 
     /// Machines first, for they hold files fast; then all the rest, amends after their posts.
     fn forget_everything(&mut self) {
-        for owner in 0..OWNERS.len() {
+        for (owner, address) in OWNERS.into_iter().enumerate() {
             let machines: Vec<ItemHash> = self
                 .machines
                 .iter()
@@ -349,17 +349,17 @@ impl Author {
                 .collect();
             self.divide();
             if !machines.is_empty() {
-                self.publish_as(OWNERS[owner], owner, "FORGET", json!({ "hashes": machines }));
+                self.publish_as(address, owner, "FORGET", json!({ "hashes": machines }));
             }
         }
-        for owner in 0..OWNERS.len() {
+        for (owner, address) in OWNERS.into_iter().enumerate() {
             let posts = self.posts.iter().filter(|(of, _)| *of == owner).map(|(_, hash)| hash);
             let stores = self.stores.iter().filter(|(of, _, _)| *of == owner).map(|(_, hash, _)| hash);
             let leaves = self.leaves.iter().filter(|(of, _, _)| *of == owner).map(|(_, hash, _)| hash);
             let everything: Vec<ItemHash> = posts.chain(stores).chain(leaves).cloned().collect();
             self.divide();
             if !everything.is_empty() {
-                self.publish_as(OWNERS[owner], owner, "FORGET", json!({ "hashes": everything }));
+                self.publish_as(address, owner, "FORGET", json!({ "hashes": everything }));
             }
         }
     }

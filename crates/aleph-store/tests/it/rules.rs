@@ -4,10 +4,13 @@ use aleph_crypto::{TrustedSource, Verified};
 use std::collections::HashMap;
 
 use aleph_rules::{Candidate, Decision, Dependency, FileInfo, FileKind, ManifestFile, Network, decide};
-use aleph_store::queries::MessageFate;
-use aleph_store::{NewMessage, Store, Writer};
+use aleph_store::queries::{MessageFate, MessageFilter, MessageQuery, SortOrder, Start};
+use aleph_store::{NewMessage, NewPending, Store, Writer};
 use aleph_types::content::RuntimeManifest;
-use aleph_types::{ErrorCode, FormatError, ItemHash, MessageStatus, ParsedMessage, Rejection, Timestamp};
+use aleph_types::{
+    Channel, ErrorCode, FormatError, ItemHash, MessageStatus, ParsedMessage, Rejection, Signature, Timestamp,
+    limits,
+};
 use serde_json::{Value, json};
 
 use crate::place::{Engine, Place, on_both_engines};
@@ -23,7 +26,9 @@ on_both_engines!(
     sizes_of_volumes_are_checked_volumes_first,
     a_delegate_amends_by_what_the_owner_grants_for_the_named_message,
     a_forget_is_remembered_as_often_as_it_names_a_target,
-    one_owner_has_elements_but_no_aggregates
+    one_owner_has_elements_but_no_aggregates,
+    the_longest_texts_fit_every_index,
+    large_rights_are_read_anew_when_they_change
 );
 
 const OWNER: &str = "0xAaAaaAAAaaaAaAaAAaAaaAaAaaaaAAaAaAAAaAaA";
@@ -463,4 +468,91 @@ fn one_owner_has_elements_but_no_aggregates(engine: Engine) {
     world.accepted(owner, "FORGET", json!({ "hashes": [first] }));
     assert!(world.aggregate(owner, &key).is_none());
     assert_eq!(world.status(&second), Some(MessageStatus::Processed));
+}
+
+/// Text that hardly compresses: an index entry of PostgreSQL holds 2,704 bytes, after compression.
+fn noise(length: usize) -> String {
+    let mut text = String::new();
+    let mut number = 0u32;
+    while text.len() < length {
+        number += 1;
+        text.extend(ItemHash::sha256(&number.to_be_bytes()).as_str().chars().map(|digit| {
+            let high = number.wrapping_mul(2_654_435_761) >> 29;
+            char::from(digit as u8 ^ (high as u8 & 1) << 5)
+        }));
+    }
+    text.truncate(length);
+    text
+}
+
+fn the_longest_texts_fit_every_index(engine: Engine) {
+    let mut world = World::new(engine);
+    let longest = noise(limits::INDEXED_TEXT);
+    let post = json!({ "type": longest, "content": {}, "ref": longest });
+    let mut channels = Vec::new();
+    for end in ["a", "b"] {
+        let channel = format!("{}{end}", noise(5_000));
+        let mut parsed = world.message(OWNER, "POST", post.clone());
+        parsed.message.channel = Some(Channel::from(channel.clone()));
+        let (hash, decision) = world.take(parsed);
+        assert!(matches!(decision, Decision::Process(_)), "{decision:?}");
+        channels.push((channel, hash));
+    }
+    assert_eq!(blocking(world.store.channels()).unwrap(), [&*channels[0].0, &*channels[1].0]);
+    for (channel, hash) in &channels {
+        let query = MessageQuery {
+            filter: MessageFilter { channels: Some(vec![channel.clone()]), ..MessageFilter::default() },
+            order: SortOrder::Descending,
+            start: Start::Offset(0),
+            limit: 10,
+        };
+        let found = blocking(world.store.list_messages(query)).unwrap();
+        assert_eq!(found.iter().map(|found| &found.message.item_hash).collect::<Vec<_>>(), [hash]);
+    }
+    world.accepted(OWNER, "AGGREGATE", json!({ "key": longest, "content": { (longest.clone()): 1 } }));
+    world.accepted(
+        OWNER,
+        "STORE",
+        json!({ "item_type": "storage", "item_hash": "a".repeat(64), "ref": longest }),
+    );
+
+    // A signature with room for anything: what waits is found again by it.
+    let mut parsed = world.message(OWNER, "POST", post);
+    parsed.message.signature = Some(Signature::from(noise(9_000)));
+    let rejection = Rejection::bare(ErrorCode::ContentUnavailable);
+    let pending = NewPending {
+        message: &parsed.message,
+        envelope: "{}",
+        origin: "http",
+        waits_on: "content:x",
+        deadline: Timestamp::from_secs(2),
+        rejection: &rejection,
+        reception_time: Timestamp::from_secs(1),
+    };
+    let mut transaction = world.writer.begin().unwrap();
+    assert_eq!(transaction.wait(pending).unwrap(), None);
+    assert_eq!(transaction.wait(pending).unwrap(), Some("content:x".to_owned()));
+    let waiting = transaction.waiting_on("content:x", i64::MIN, 10).unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert!(transaction.waiting_on("content:x", waiting[0].id, 10).unwrap().is_empty());
+    assert_eq!(transaction.waiting_counts().unwrap(), [("content:x".to_owned(), 1)]);
+    transaction.commit().unwrap();
+}
+
+fn large_rights_are_read_anew_when_they_change(engine: Engine) {
+    let mut world = World::new(engine);
+    let rights = |last: &str| {
+        let mut entries: Vec<Value> =
+            (0..2_000).map(|number| json!({ "address": format!("0x{number:040x}") })).collect();
+        entries.push(json!({ "address": last }));
+        json!({ "key": "security", "content": { "authorizations": entries } })
+    };
+    let delegated = json!({ "address": OWNER, "type": "note", "content": {} });
+    world.accepted(OWNER, "AGGREGATE", rights(OTHER));
+    world.accepted(OTHER, "POST", delegated.clone());
+    world.accepted(OTHER, "POST", delegated.clone());
+    let taken_back = world.accepted(OWNER, "AGGREGATE", rights(OWNER));
+    assert_eq!(world.refused(OTHER, "POST", delegated.clone()), (ErrorCode::PermissionDenied, false));
+    world.accepted(OWNER, "FORGET", json!({ "hashes": [taken_back] }));
+    world.accepted(OTHER, "POST", delegated);
 }

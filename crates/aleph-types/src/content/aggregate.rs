@@ -1,6 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::reader::{Object, check_tags};
+use crate::limits::INDEXED_TEXT;
 use crate::{Address, FormatError, Timestamp};
 
 /// An AGGREGATE: keys to merge into one of the owner's documents (`spec: messages.md §14`).
@@ -22,12 +23,18 @@ impl AggregateContent {
         let time = object.time();
         // The schema of the reference also takes {"name": text}, which it then can't process
         // (`spec: messages.md §29`): refused here, like everything that is no text.
-        let key = object.required_string("key");
+        let key = object.required_indexed_string("key");
         let content = match object.take("content") {
             Some(content @ Value::Object(_)) => {
                 check_tags(&mut object, &content);
                 match content {
-                    Value::Object(map) => Some(map),
+                    Value::Object(map) => {
+                        if map.keys().any(|field| field.len() > INDEXED_TEXT) {
+                            let problem = format!("names of fields have at most {INDEXED_TEXT} bytes");
+                            object.issue("string_too_long", "content", problem);
+                        }
+                        Some(map)
+                    }
                     _ => None,
                 }
             }

@@ -38,7 +38,7 @@ impl PostContent {
     pub(super) fn read(mut object: Object) -> Result<Self, FormatError> {
         let address = object.address();
         let time = object.time();
-        let post_type = object.required_string("type");
+        let post_type = object.required_indexed_string("type");
         let content = object.take("content").unwrap_or(Value::Null);
         check_tags(&mut object, &content);
         let reference = object.post_reference("ref");

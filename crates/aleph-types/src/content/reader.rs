@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde_json::{Map, Number, Value};
 
 use super::number::{lax_bool, lax_float, lax_integer};
-use crate::limits::{CONTENT_TIME_MAX_SECS, TAG_CHARS, TAGS};
+use crate::limits::{CONTENT_TIME_MAX_SECS, INDEXED_TEXT, TAG_CHARS, TAGS};
 use crate::{Address, Chain, FormatError, Issue, ItemHash, ItemType, Loc, MessageType, Timestamp};
 
 /// More issues than this help nobody and would let a sender choose the size of a refusal.
@@ -175,6 +175,26 @@ impl Object {
     pub(super) fn optional_string(&mut self, key: &str) -> Option<String> {
         let value = self.take_optional(key)?;
         self.text(key, value)
+    }
+
+    /// A text that is kept in an index.
+    pub(super) fn required_indexed_string(&mut self, key: &str) -> Option<String> {
+        let text = self.required_string(key)?;
+        self.indexed(key, text)
+    }
+
+    /// The same, or null.
+    pub(super) fn optional_indexed_string(&mut self, key: &str) -> Option<String> {
+        let text = self.optional_string(key)?;
+        self.indexed(key, text)
+    }
+
+    fn indexed(&mut self, key: &str, text: String) -> Option<String> {
+        if text.len() > INDEXED_TEXT {
+            self.issue("string_too_long", key, format!("at most {INDEXED_TEXT} bytes"));
+            return None;
+        }
+        Some(text)
     }
 
     /// A text of at most `most` characters, or null.
@@ -397,7 +417,7 @@ impl Object {
     /// The `ref` of a POST: a text, or the legacy form with a whole message, whose hash is meant.
     pub(super) fn post_reference(&mut self, key: &'static str) -> Option<String> {
         match self.take_optional(key)? {
-            Value::String(text) => Some(text),
+            Value::String(text) => self.indexed(key, text),
             Value::Object(fields) => {
                 let mut child = self.child(key, None, fields);
                 child.required_word::<Chain>("chain", "chain");

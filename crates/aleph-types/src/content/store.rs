@@ -64,7 +64,7 @@ impl StoreContent {
         let time = object.time();
         let engine = object.required_word::<ItemType>("item_type", "item type");
         let item_hash = object.required_hash("item_hash");
-        let reference = object.optional_string("ref");
+        let reference = object.optional_indexed_string("ref");
         let tags = object.optional_tags("tags");
         let metadata = object.optional_object("metadata");
         let _informative_size = object.optional_integer("size");

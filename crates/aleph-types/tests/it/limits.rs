@@ -1,7 +1,7 @@
 //! Nothing from outside may panic or take long, whatever its shape.
 
 use aleph_types::content::Content;
-use aleph_types::{FormatError, ItemHash, MessageType, ParsedMessage};
+use aleph_types::{FormatError, ItemHash, MessageType, ParsedMessage, limits};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -130,5 +130,29 @@ fn a_nul_in_the_envelope_is_refused() {
         with_nul[key] = "a\0b".into();
         let error = ParsedMessage::from_value(&with_nul).unwrap_err().to_string();
         assert!(error.contains("NUL"), "{error}");
+    }
+}
+
+#[test]
+fn texts_of_indexes_are_bounded() {
+    let most = "x".repeat(limits::INDEXED_TEXT);
+    let over = format!("{most}x");
+    let with = |text: &str| {
+        [
+            (MessageType::Post, json!({ "type": text, "content": 1 })),
+            (MessageType::Post, json!({ "type": "note", "content": 1, "ref": text })),
+            (MessageType::Aggregate, json!({ "key": text, "content": {} })),
+            (MessageType::Aggregate, json!({ "key": "k", "content": { (text): 1 } })),
+            (MessageType::Store, json!({ "item_type": "storage", "item_hash": "a".repeat(64), "ref": text })),
+        ]
+    };
+    for ((kind, mut fits), (_, mut is_over)) in with(&most).into_iter().zip(with(&over)) {
+        for document in [&mut fits, &mut is_over] {
+            document["address"] = "0xA".into();
+            document["time"] = 1.into();
+        }
+        assert!(Content::parse_value(kind, fits).is_ok());
+        let error = Content::parse_value(kind, is_over).unwrap_err().to_string();
+        assert!(error.contains("at most 1024 bytes"), "{error}");
     }
 }
