@@ -25,6 +25,8 @@ pub(crate) fn config(data_dir: PathBuf, p2p: bool) -> Config {
     config.p2p.enabled = p2p;
     config.p2p.listen = "/ip4/127.0.0.1/tcp/0".to_owned();
     config.p2p.key_type = KeyKind::Ed25519;
+    // The corpus of a bench has no funds.
+    config.network.charge = false;
     config
 }
 

@@ -18,6 +18,7 @@ mod downloads;
 mod errors;
 mod explain;
 mod json;
+mod ledger;
 mod limits;
 mod live;
 mod message;
@@ -178,9 +179,14 @@ fn content_routes(routes: Routes) -> Routes {
         .add(routes!(accounts::files))
         .add(routes!(accounts::post_types))
         .add(routes!(accounts::channels))
+        .add(routes!(ledger::credit_history))
+        .add(routes!(ledger::credit_summary))
+        .add(routes!(ledger::credit_balances))
+        .add(routes!(ledger::consumed_credits))
         .add(routes!(prices::estimate))
         .add(routes!(prices::estimate_instance))
         .add(routes!(prices::of_message))
+        .add(routes!(prices::explain))
 }
 
 fn storage_routes(routes: Routes) -> Routes {

@@ -189,6 +189,11 @@ pub struct NetworkConfig {
     pub credit_publishers: Vec<String>,
     /// Addresses whose `aleph-network-metrics` posts count.
     pub metrics_publishers: Vec<String>,
+    /// Whether files and machines must be paid for. Without, nothing has a price; only private networks
+    /// can do so, a node of the public one would accept what others refuse.
+    pub charge: bool,
+    /// The address whose aggregates `pricing` and `settings` count.
+    pub price_publisher: String,
 }
 
 impl Default for NetworkConfig {
@@ -201,6 +206,8 @@ impl Default for NetworkConfig {
             balance_publishers: defaults::BALANCE_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
             credit_publishers: defaults::CREDIT_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
             metrics_publishers: defaults::METRICS_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
+            charge: true,
+            price_publisher: aleph_ledger::PRICE_PUBLISHER.to_owned(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod outlet;
 mod peers;
 pub mod pipeline;
 mod placement;
+mod removals;
 mod resolve;
 
 pub use collector::{CollectError, CollectReport, Collector};
@@ -35,3 +36,4 @@ pub use metrics::{CatchingUp, Counter, Gauge, Metrics, PeerState};
 pub use node::{Node, NodeError, RunningNode, lock_data_dir, run, start};
 pub use pipeline::{Origin, Outcome, Pipeline, PipelineError, ProcessedMessage};
 pub use placement::{Placement, PlacementError};
+pub use removals::{RemovalError, RemovalReport, Removals};

@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::peers::{HttpPeers, follow_node_list};
 use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError, PipelineOptions, PipelineThreads};
 use crate::placement::{Placement, PlacementError};
+use crate::removals::Removals;
 use crate::resolve::Resolver;
 use crate::{api, outlet};
 
@@ -131,6 +132,8 @@ pub struct Node {
     pub network: Option<NetworkHandle>,
     /// Programs on compute nodes.
     pub placement: Placement,
+    /// Holds accounts against what they pay for.
+    pub removals: Removals,
     /// Deletes files that nothing holds.
     pub collector: Collector,
     /// Counters.
@@ -210,6 +213,10 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
                 credits: addresses(&config.network.credit_publishers),
                 metrics: addresses(&config.network.metrics_publishers),
             },
+            payments: config.network.charge.then(|| aleph_rules::Payments {
+                publisher: Address::from(config.network.price_publisher.as_str()),
+                ..aleph_rules::Payments::default()
+            }),
         },
         patience: config.pipeline.patience(),
         verify_threads: config.pipeline.verify_threads,
@@ -221,6 +228,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         None => (None, None),
     };
     let placement = Placement::new(&config, store.clone(), pipeline.clone(), client.clone())?;
+    let config_peers = config.network.http_peers.clone();
     let node = Arc::new(Node {
         config,
         store: store.clone(),
@@ -228,6 +236,12 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         pipeline: pipeline.clone(),
         network: network.clone(),
         placement: placement.clone(),
+        removals: Removals::new(
+            store.clone(),
+            pipeline.clone(),
+            HttpPeers::new(&config_peers, network.clone()),
+            Arc::clone(&metrics),
+        ),
         collector: Collector::new(store.clone(), blobs.clone(), pipeline.clone()),
         metrics: Arc::clone(&metrics),
         started,
@@ -267,6 +281,9 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     tasks.spawn(catch_up.run(nudge, stopping.clone()));
     tasks.spawn(placement.run(stopping.clone()));
     tasks.spawn(expire(pipeline, stopping.clone()));
+    if node.config.network.charge {
+        tasks.spawn(node.removals.clone().run(stopping.clone()));
+    }
     let collector = node.collector.clone();
     tasks.spawn(collector.run(node.config.storage.collect_interval(), stopping.clone()));
     Ok(RunningNode { node, address, listener, threads, tasks, _lock: lock })

@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    account, aggregate, completions, config, file, message, node, post, program, reference,
+    account, aggregate, completions, config, file, message, node, post, pricing, program, reference,
 };
 
 /// Exit codes, shown below the help.
@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Programs that run on demand in micro-VMs
     #[command(subcommand)]
     Program(program::Command),
+    /// What files and machines cost
+    #[command(subcommand)]
+    Pricing(pricing::Command),
     /// Messages of any type
     #[command(subcommand)]
     Message(message::Command),

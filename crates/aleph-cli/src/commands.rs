@@ -8,6 +8,7 @@ pub(crate) mod file;
 pub(crate) mod message;
 pub(crate) mod node;
 pub(crate) mod post;
+pub(crate) mod pricing;
 pub(crate) mod program;
 mod publication;
 pub(crate) mod reference;
@@ -26,6 +27,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> CliResult<ExitCo
         Command::Post(command) => post::run(command, context).await?,
         Command::Aggregate(command) => aggregate::run(command, context).await?,
         Command::Program(command) => return program::run(command, context).await,
+        Command::Pricing(command) => pricing::run(command, context).await?,
         Command::Message(command) => message::run(command, context).await?,
         Command::Node(command) => node::run(command, context).await?,
         Command::Config(command) => config::run(command, context)?,

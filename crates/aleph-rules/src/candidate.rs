@@ -1,6 +1,6 @@
 use aleph_crypto::Verified;
 use aleph_types::content::{Content, RuntimeManifest};
-use aleph_types::{FormatError, ItemHash, Message, ParsedMessage};
+use aleph_types::{FormatError, ItemHash, Message, ParsedMessage, Timestamp};
 
 /// What kind of thing a stored file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Candidate<'a> {
     pub file: Option<FileInfo>,
     /// For V-PROGRAM: its runtime's manifest, if it could be read.
     pub manifest: Option<ManifestFile<'a>>,
+    /// The node's clock: which credits have expired. The message's own time unless told otherwise.
+    pub now: Timestamp,
 }
 
 impl<'a> Candidate<'a> {
@@ -68,6 +70,7 @@ impl<'a> Candidate<'a> {
             content_size,
             file,
             manifest: None,
+            now: verified.message.time,
         }
     }
 
@@ -75,5 +78,11 @@ impl<'a> Candidate<'a> {
     #[must_use]
     pub fn with_manifest(self, manifest: Option<ManifestFile<'a>>) -> Self {
         Self { manifest, ..self }
+    }
+
+    /// The same at that time of the node's clock.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
     }
 }

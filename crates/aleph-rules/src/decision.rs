@@ -1,3 +1,5 @@
+use aleph_ledger::Costing;
+use aleph_ledger::credit::CreditEffect;
 use aleph_types::{Address, Channel, ItemHash, MessageType, Rejection, Timestamp};
 use serde_json::Value;
 
@@ -221,6 +223,19 @@ pub enum Effect {
         height: i64,
         /// The balances.
         entries: Vec<BalanceEntry>,
+        /// The post: of equal heights the smaller hash counts.
+        source: ItemHash,
+    },
+    /// Changes of the credit ledger, in order.
+    Credits(Vec<CreditEffect>),
+    /// What the message costs; in place of costs that are stored already.
+    SetCosts {
+        /// The message.
+        message: ItemHash,
+        /// Who pays.
+        owner: Address,
+        /// The lines.
+        costing: Box<Costing>,
     },
 }
 

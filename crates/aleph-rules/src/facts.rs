@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use aleph_ledger::credit::CreditFacts;
+use aleph_ledger::{AccountFacts, FileSizes};
 use aleph_types::{Address, Chain, Channel, ItemHash, MessageType, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::Stamp;
+use crate::{Stamp, Tariff};
 
 /// What the node knows of an item hash.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,4 +187,11 @@ pub trait Facts {
     fn vm(&mut self, hash: &ItemHash) -> Result<Option<VmFact>, Self::Error>;
     /// Every virtual machine that names this one in `replaces`, in any order.
     fn vm_updates(&mut self, original: &ItemHash) -> Result<Vec<VmFact>, Self::Error>;
+    /// The prices and settings that `publisher` published.
+    fn tariff(&mut self, publisher: &Address) -> Result<Arc<Tariff>, Self::Error>;
+    /// What is known of money and of files' sizes; `now` says which credits have expired.
+    fn ledger(
+        &mut self,
+        now: Timestamp,
+    ) -> impl CreditFacts<Error = Self::Error> + AccountFacts<Error = Self::Error> + FileSizes<Error = Self::Error>;
 }

@@ -21,10 +21,12 @@ mod dependency;
 mod facts;
 mod forget;
 mod node_post;
+mod payment;
 mod permissions;
 mod post;
 mod stamp;
 mod store;
+mod tariff;
 mod vm;
 
 mod aggregate;
@@ -38,9 +40,11 @@ pub use facts::{
     AggregateFact, AmendFact, ElementFact, Facts, Fate, PinFact, PostFact, StoredMessage, TagFact,
     TagVersion, VmFact,
 };
-pub use node_post::{BalanceEntry, BalancesUpdate, MetricRow, NetworkMetrics, NodePost, Publishers};
+pub use node_post::{BalanceEntry, MetricRow, NetworkMetrics, NodePost, Publishers};
+pub use payment::Payments;
 pub use permissions::{Subject, granting_entry};
 pub use stamp::Stamp;
+pub use tariff::Tariff;
 
 use aleph_types::content::Content;
 use aleph_types::{ErrorCode, ItemType, Rejection};
@@ -50,6 +54,8 @@ use aleph_types::{ErrorCode, ItemType, Rejection};
 pub struct Network {
     /// Who may publish node-level posts.
     pub publishers: Publishers,
+    /// How it charges; `None`: everything is free, and costs nothing that would be stored.
+    pub payments: Option<Payments>,
 }
 
 /// The fate of a verified message whose hash has none yet (or was rejected before), given the facts.
@@ -79,14 +85,18 @@ pub fn decide<F: Facts>(
             created: content.time(),
         });
     }
-    let outcome = match content {
+    let payments = network.payments.as_ref();
+    let mut outcome = match content {
         Content::Post(post) => post::decide(candidate, post, network, facts, &mut effects)?,
         Content::Aggregate(aggregate) => aggregate::decide(candidate, aggregate, facts, &mut effects)?,
-        Content::Store(store) => store::decide(candidate, store, facts, &mut effects)?,
+        Content::Store(store) => store::decide(candidate, store, content, payments, facts, &mut effects)?,
         Content::Program(program) => vm::decide(candidate, program, facts, &mut effects)?,
         Content::Forget(forget) => forget::decide(candidate, forget, facts, &mut effects)?,
         Content::Instance(instance) => vm::decide_instance(candidate, instance, facts, &mut effects)?,
         Content::VProgram(v_program) => vm::decide_v_program(candidate, v_program, facts, &mut effects)?,
     };
+    if outcome.is_none() {
+        outcome = payment::decide(candidate, content, payments, facts, &mut effects)?;
+    }
     Ok(outcome.unwrap_or(Decision::Process(effects)))
 }

@@ -3,22 +3,21 @@
 //! [`NodePost::recognise`] is the one place that tells such a post from an ordinary one and that refuses
 //! what has the wrong form. What follows from a recognised post is decided by [`decide`].
 
-mod balances;
 mod metrics;
 
-use aleph_types::content::{CreditDistribution, CreditExpense, CreditTransfer, PostContent};
-use aleph_types::{Address, Channel, ErrorCode, FormatError, Rejection};
+use aleph_ledger::BalanceUpdate;
+use aleph_ledger::credit::{
+    Applied, CreditKind, CreditPost, CreditPublishers, CreditRules, Operation, admit, apply,
+};
+use aleph_types::content::PostContent;
+use aleph_types::{Address, Channel, ErrorCode, Rejection, limits};
 use serde_json::Value;
 
-pub use balances::{BalanceEntry, BalancesUpdate};
 pub use metrics::{MetricRow, NetworkMetrics};
 
-use crate::{Candidate, Decision, Effect};
+use crate::{Candidate, Decision, Effect, Facts};
 
 const BALANCES: &str = "balances-update";
-const DISTRIBUTION: &str = "aleph_credit_distribution";
-const EXPENSE: &str = "aleph_credit_expense";
-const TRANSFER: &str = "aleph_credit_transfer";
 const METRICS: &str = "aleph-network-metrics";
 
 /// The channel of posts that move credits.
@@ -38,17 +37,28 @@ pub struct Publishers {
     pub metrics: Vec<Address>,
 }
 
+impl Publishers {
+    fn of_credits(&self) -> CreditPublishers {
+        CreditPublishers { addresses: self.credits.clone(), channels: vec![Channel::from(CREDIT_CHANNEL)] }
+    }
+}
+
+/// One balance of a `balances-update`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BalanceEntry {
+    /// Whose.
+    pub address: Address,
+    /// Decimal text, tokens: no binary floating point on the way.
+    pub amount: String,
+}
+
 /// A post that the node itself acts upon, read. Amends are none: their type is `amend`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NodePost {
     /// Token balances as of a block.
-    Balances(BalancesUpdate),
-    /// Credits granted.
-    Distribution(CreditDistribution),
-    /// Credits used up.
-    Expense(CreditExpense),
-    /// Credits of `content.address` handed on, by anyone.
-    Transfer(CreditTransfer),
+    Balances(BalanceUpdate),
+    /// Credits granted, used up, or handed on by anyone.
+    Credits(CreditPost),
     /// Measurements of nodes.
     Metrics(NetworkMetrics),
 }
@@ -66,61 +76,129 @@ impl NodePost {
         let body = &post.content;
         let owner = &post.address;
         let on = |expected: &str| channel.is_some_and(|channel| channel.as_str() == expected);
-        let counts = match post.post_type.as_str() {
-            BALANCES => publishers.balances.contains(owner),
-            DISTRIBUTION | EXPENSE => on(CREDIT_CHANNEL) && publishers.credits.contains(owner),
-            TRANSFER => on(CREDIT_CHANNEL),
-            METRICS => on(SCORING_CHANNEL) && publishers.metrics.contains(owner),
-            _ => false,
-        };
-        if !counts || is_falsy(body) {
+        if is_falsy(body) {
             return Ok(None);
         }
-        Ok(match post.post_type.as_str() {
-            BALANCES => Some(Self::Balances(BalancesUpdate::parse(body)?)),
-            DISTRIBUTION => Some(Self::Distribution(
-                CreditDistribution::parse(body).map_err(|error| wrong_credit("distribution", &error))?,
-            )),
-            EXPENSE => Some(Self::Expense(
-                CreditExpense::parse(body).map_err(|error| wrong_credit("expense", &error))?,
-            )),
-            TRANSFER => {
-                let transfer =
-                    CreditTransfer::parse(body).map_err(|error| wrong_credit("transfer", &error))?;
-                if transfer.credits.iter().any(|entry| entry.address == *owner) {
-                    return Err(invalid(format!(
-                        "Self-transfer not allowed: sender and recipient are both {owner}"
-                    )));
+        match post.post_type.as_str() {
+            BALANCES if publishers.balances.contains(owner) => {
+                let wrong = |text: &str| Rejection::text(ErrorCode::InvalidFormat, text);
+                if body.get("chain").is_none() || body.get("main_height").is_none() {
+                    return Err(wrong("Missing field(s) chain and/or main_height for balance post"));
                 }
-                Some(Self::Transfer(transfer))
+                let update = BalanceUpdate::read(body).map_err(|error| wrong(&error.to_string()))?;
+                let mut addresses = update.iter().flat_map(|update| &update.balances);
+                if addresses.any(|(address, _)| address.as_str().len() > limits::INDEXED_TEXT) {
+                    return Err(too_long());
+                }
+                Ok(update.map(Self::Balances))
             }
-            _ => NetworkMetrics::parse(body).map(Self::Metrics),
-        })
+            METRICS if on(SCORING_CHANNEL) && publishers.metrics.contains(owner) => {
+                Ok(NetworkMetrics::parse(body).map(Self::Metrics))
+            }
+            other if CreditKind::of_post_type(other).is_some() => {
+                match publishers.of_credits().recognise(other, owner, channel) {
+                    Some(kind) => {
+                        let credits = CreditPost::read(kind, body)?;
+                        if credits.as_ref().is_some_and(has_long_text) {
+                            return Err(too_long());
+                        }
+                        if let Some(CreditPost::Transfer(entries)) = &credits
+                            && entries.iter().any(|entry| entry.address == *owner)
+                        {
+                            let text =
+                                format!("Self-transfer not allowed: sender and recipient are both {owner}");
+                            return Err(Rejection::text(ErrorCode::InvalidFormat, text));
+                        }
+                        Ok(credits.map(Self::Credits))
+                    }
+                    None => Ok(None),
+                }
+            }
+            _ => Ok(None),
+        }
     }
 }
 
+/// Whether a text that is looked up by is longer than an index holds.
+fn has_long_text(credits: &CreditPost) -> bool {
+    let long = |text: &str| text.len() > limits::INDEXED_TEXT;
+    let opt = |text: &Option<String>| text.as_deref().is_some_and(long);
+    match credits {
+        CreditPost::Distribution(distribution) => distribution
+            .entries
+            .iter()
+            .any(|entry| long(entry.address.as_str()) || opt(&entry.origin) || opt(&entry.reference)),
+        CreditPost::Expense(entries) => entries
+            .iter()
+            .any(|entry| long(entry.address.as_str()) || opt(&entry.execution_id) || opt(&entry.reference)),
+        CreditPost::Transfer(entries) => entries.iter().any(|entry| long(entry.address.as_str())),
+    }
+}
+
+fn too_long() -> Rejection {
+    let text = format!("an address or reference is longer than {} bytes", limits::INDEXED_TEXT);
+    Rejection::text(ErrorCode::InvalidFormat, text)
+}
+
 /// The effects of a post on the node's own tables, if it is one that has any.
-pub(crate) fn decide(
+pub(crate) fn decide<F: Facts>(
     candidate: &Candidate<'_>,
     post: &PostContent,
     publishers: &Publishers,
+    facts: &mut F,
     effects: &mut Vec<Effect>,
-) -> Option<Decision> {
+) -> Result<Option<Decision>, F::Error> {
     match NodePost::recognise(post, candidate.message.channel.as_ref(), publishers) {
-        Err(refusal) => return Some(Decision::Reject(refusal)),
+        Err(refusal) => return Ok(Some(Decision::Reject(refusal))),
         Ok(None) => {}
         Ok(Some(NodePost::Balances(update))) => effects.push(Effect::SetBalances {
             chain: update.chain.as_str().to_owned(),
-            dapp: update.dapp,
+            dapp: update.dapp.unwrap_or_default(),
             height: update.height,
-            entries: update.entries,
+            entries: update
+                .balances
+                .into_iter()
+                .map(|(address, amount)| BalanceEntry { address, amount: amount.to_string() })
+                .collect(),
+            source: candidate.message.item_hash.clone(),
         }),
-        // Checked, and kept as posts: no table of this node follows them yet.
-        Ok(Some(
-            NodePost::Distribution(_) | NodePost::Expense(_) | NodePost::Transfer(_) | NodePost::Metrics(_),
-        )) => {}
+        Ok(Some(NodePost::Credits(credits))) => {
+            return move_credits(candidate, post, credits, publishers, facts, effects);
+        }
+        // Checked, and kept as posts: no table of this node follows them.
+        Ok(Some(NodePost::Metrics(_))) => {}
     }
-    None
+    Ok(None)
+}
+
+/// What a credit post does to the ledger (`spec: payments.md §11`).
+fn move_credits<F: Facts>(
+    candidate: &Candidate<'_>,
+    post: &PostContent,
+    credits: CreditPost,
+    publishers: &Publishers,
+    facts: &mut F,
+    effects: &mut Vec<Effect>,
+) -> Result<Option<Decision>, F::Error> {
+    let message = candidate.message.item_hash.clone();
+    let publishers = publishers.of_credits();
+    let operation = match Operation::new(message, post.time, post.address.clone(), credits, &publishers) {
+        Ok(operation) => operation,
+        Err(refusal) => return Ok(Some(Decision::Reject(refusal.into()))),
+    };
+    let mut ledger = facts.ledger(candidate.now);
+    if let Err(refusal) = admit(&operation, candidate.now, &mut ledger)? {
+        return Ok(Some(Decision::Reject(refusal.into())));
+    }
+    match apply(&operation, &CreditRules::default(), &mut ledger)? {
+        // A forgotten post that was sent again: its ledger rows are still there.
+        Applied::Before => {}
+        Applied::Now { effects: changes, .. } => {
+            drop(ledger);
+            effects.push(Effect::Credits(changes));
+        }
+    }
+    Ok(None)
 }
 
 /// What Python counts as false.
@@ -135,15 +213,6 @@ pub(crate) fn is_falsy(body: &Value) -> bool {
     }
 }
 
-fn invalid(text: String) -> Rejection {
-    Rejection::text(ErrorCode::InvalidFormat, text)
-}
-
-fn wrong_credit(kind: &str, error: &FormatError) -> Rejection {
-    let errors = Value::from(error.to_json_errors());
-    invalid(format!("Invalid credit {kind} content: {errors}"))
-}
-
 #[cfg(test)]
 mod tests {
     use aleph_types::Timestamp;
@@ -151,6 +220,9 @@ mod tests {
 
     use super::*;
 
+    const DISTRIBUTION: &str = "aleph_credit_distribution";
+    const EXPENSE: &str = "aleph_credit_expense";
+    const TRANSFER: &str = "aleph_credit_transfer";
     const PUBLISHER: &str = "0xPublisher";
 
     fn publishers() -> Publishers {
@@ -226,10 +298,6 @@ mod tests {
         let text = |refusal: Rejection| refusal.details.unwrap()["errors"][0].as_str().unwrap().to_owned();
         let none = json!({ "transfer": { "credits": [] } });
         let refusal = recognised(TRANSFER, "0xA", CREDIT_CHANNEL, none).unwrap_err();
-        assert!(text(refusal).starts_with("Invalid credit transfer content: [{"));
-        let refusal = recognised(TRANSFER, "0xA", CREDIT_CHANNEL, transfer("0xA")).unwrap_err();
-        assert_eq!(text(refusal), "Self-transfer not allowed: sender and recipient are both 0xA");
-        // Addresses that differ in case are two addresses here.
-        assert!(recognised(TRANSFER, "0xA", CREDIT_CHANNEL, transfer("0xa")).is_ok());
+        assert!(text(refusal).starts_with("Invalid credit transfer content: ["));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn decide<F: Facts>(
             reference: post.reference.clone(),
             channel: message.channel.clone(),
         });
-        return Ok(node_post::decide(candidate, post, &network.publishers, effects));
+        return node_post::decide(candidate, post, &network.publishers, facts, effects);
     }
 
     let Some(original_hash) = post.amended() else {

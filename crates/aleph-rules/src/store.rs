@@ -1,14 +1,18 @@
-use aleph_types::content::StoreContent;
+use aleph_types::content::{Content, StoreContent};
 use aleph_types::{ErrorCode, ItemType, MessageType, Rejection};
 use serde_json::Value;
 
 use crate::permissions::{self, Subject};
-use crate::{Candidate, Decision, Dependency, Effect, Facts, PinnedFile, Stamp, TagTarget};
+use crate::{
+    Candidate, Decision, Dependency, Effect, Facts, Payments, PinnedFile, Stamp, TagTarget, payment,
+};
 
 /// STORE (`spec: messages.md §15`).
 pub(crate) fn decide<F: Facts>(
     candidate: &Candidate<'_>,
     store: &StoreContent,
+    content: &Content,
+    payments: Option<&Payments>,
     facts: &mut F,
     effects: &mut Vec<Effect>,
 ) -> Result<Option<Decision>, F::Error> {
@@ -37,6 +41,9 @@ pub(crate) fn decide<F: Facts>(
         return Ok(Some(Decision::Reject(permissions::denied(&message.sender, &present.owner))));
     }
     let Some(info) = candidate.file else {
+        if let Some(refusal) = payment::before_fetch(candidate, store, content, payments, facts)? {
+            return Ok(Some(refusal));
+        }
         return Ok(Some(Decision::wait(
             Dependency::File(store.item_hash.clone()),
             Rejection::text(

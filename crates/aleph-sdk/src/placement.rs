@@ -113,6 +113,18 @@ fn label<'a>(name: &'a str, hash: &'a str) -> &'a str {
 }
 
 impl Client {
+    /// How the price of a stored file or machine came about: what a core node of this project tells of each
+    /// line, as JSON.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](crate::Error::NotFound): the node does not know the message, or it waits or was
+    /// refused there.
+    pub async fn price_explained(&self, message: &ItemHash) -> Result<serde_json::Value> {
+        let path = format!("/api/v1/price/{message}/explain");
+        let told = self.get_optional(&path, &[], "the workings of a price").await?;
+        told.ok_or_else(|| self.not_found("price of", message))
+    }
+
     /// Where the program runs; `None` when the node does not know the program or does not serve placements.
     pub async fn placement(&self, program: &ItemHash) -> Result<Option<Placement>> {
         self.get_optional(&format!("/api/v1/programs/{program}/placement"), &[], "a placement").await

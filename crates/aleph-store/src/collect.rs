@@ -12,7 +12,8 @@ impl Transaction<'_> {
             &format!(
                 "SELECT file, pinned_by FROM file_pins \
                  WHERE delete_by IS NOT NULL AND delete_by < ?1 AND kind = 'grace_period' \
-                 ORDER BY delete_by LIMIT {most}"
+                 AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.item_hash = pinned_by \
+                 AND r.removed_at IS NULL) ORDER BY delete_by LIMIT {most}"
             ),
             values![now.as_micros()],
             |row| Ok((row.string(0)?, row.string(1)?)),

@@ -8,9 +8,11 @@
 //!
 //! Covered is what messages did and all nodes decide alike: fates that are final (processed, removing,
 //! forgotten, removed), posts and the version that they show, amends, aggregates and each field with the
-//! element that set it, tags, the pins of STORE messages, machines and what they need, balances. Not
+//! element that set it, tags, the pins of STORE messages, machines and what they need, balances, the
+//! history of credits and the lots that are left. Not
 //! covered is what belongs to one node: places in its order of processing, times of reception, what waits
-//! or was refused here, which files are on its disk, grace times, allocations, and which of several FORGETs
+//! or was refused here, which files are on its disk, grace times, allocations, costs (they follow the prices
+//! at the time of processing), deadlines of removals, and which of several FORGETs
 //! came first. Message texts are covered by their hashes.
 //!
 //! The digest shows that two nodes differ, by fault or by bug. It proves nothing to anyone: a node can
@@ -25,7 +27,7 @@ use crate::engine::{Session, Value, values};
 use crate::{Store, StoreError};
 
 /// Rises when what is hashed changes: sums of another version are computed anew at the start.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// Where the sums stand in `meta`.
 const KEY: &str = "digest";
@@ -43,10 +45,12 @@ pub(crate) enum Part {
     Vms,
     VmReferences,
     Balances,
+    CreditHistory,
+    CreditLots,
 }
 
 impl Part {
-    const ALL: [Part; 10] = [
+    const ALL: [Part; 12] = [
         Part::Statuses,
         Part::Posts,
         Part::Amends,
@@ -57,6 +61,8 @@ impl Part {
         Part::Vms,
         Part::VmReferences,
         Part::Balances,
+        Part::CreditHistory,
+        Part::CreditLots,
     ];
 
     fn table(self) -> &'static str {
@@ -71,6 +77,8 @@ impl Part {
             Part::Vms => "vms",
             Part::VmReferences => "vm_references",
             Part::Balances => "balances",
+            Part::CreditHistory => "credit_history",
+            Part::CreditLots => "credit_lots",
         }
     }
 
@@ -89,6 +97,12 @@ impl Part {
             }
             Part::VmReferences => "reference, vm",
             Part::Balances => "address, chain, dapp, amount, height",
+            Part::CreditHistory => {
+                "credit_ref, credit_index, time, is_expense, kind, address, amount, expiration, \
+                 requested_expiration, price, bonus_amount, tx_hash, token, chain, provider, origin, \
+                 origin_ref, payment_method, expense_count, expense_size_mib"
+            }
+            Part::CreditLots => "time, credit_ref, credit_index, owner, remaining, expiration",
         }
     }
 

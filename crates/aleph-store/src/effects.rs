@@ -8,7 +8,7 @@ use aleph_types::{ItemHash, MessageStatus, Timestamp};
 use crate::digest::{Part, Sums};
 use crate::engine::{Session, Value, values};
 use crate::statuses::{change_status, status_of};
-use crate::{StoreError, collect, confirmations};
+use crate::{StoreError, collect, confirmations, money};
 
 /// How long a file that nothing holds any more is kept: 24 hours (`spec: messages.md §16`).
 pub(crate) const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
@@ -130,19 +130,12 @@ pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i6
         Effect::Forget(forgotten) => {
             forget(session, sums, &forgotten.target, &forgotten.by, forgotten.at, seq)?;
         }
-        Effect::SetBalances { chain, dapp, height, entries } => {
-            const ONE: &str = "address = ?1 AND chain = ?2 AND dapp = ?3";
-            for entry in entries {
-                let of_entry = values![entry.address.as_str(), chain, dapp];
-                sums.subtract_stored(session, Part::Balances, ONE, of_entry)?;
-                session.execute(
-                    "INSERT INTO balances (address, chain, dapp, amount, height) VALUES (?1,?2,?3,?4,?5) \
-                     ON CONFLICT (address, chain, dapp) DO UPDATE SET amount = excluded.amount, \
-                     height = excluded.height WHERE excluded.height > balances.height",
-                    values![entry.address.as_str(), chain, dapp, &entry.amount, *height],
-                )?;
-                sums.add_stored(session, Part::Balances, ONE, of_entry)?;
-            }
+        Effect::SetBalances { chain, dapp, height, entries, source } => {
+            money::set_balances(session, sums, (chain, dapp, *height), entries, source)?;
+        }
+        Effect::Credits(changes) => money::apply_credits(session, sums, changes)?,
+        Effect::SetCosts { message, owner, costing } => {
+            money::set_costs(session, owner, message, costing)?;
         }
     }
     Ok(())
@@ -272,7 +265,7 @@ fn put_field(
     Ok(())
 }
 
-fn pin_file(session: &Session, sums: &mut Sums, pin: &PinnedFile) -> Result<(), StoreError> {
+pub(crate) fn pin_file(session: &Session, sums: &mut Sums, pin: &PinnedFile) -> Result<(), StoreError> {
     put_file(session, &pin.file, pin.info.size, pin.info.kind.as_str())?;
     let inserted = session.execute_counted(
         "INSERT INTO file_pins (file, kind, pinned_by, owner, reference, tag, created) \
@@ -302,7 +295,7 @@ fn pin_file(session: &Session, sums: &mut Sums, pin: &PinnedFile) -> Result<(), 
     drop_grace_pins(session, &pin.file)
 }
 
-fn set_tag(session: &Session, sums: &mut Sums, target: &TagTarget) -> Result<(), StoreError> {
+pub(crate) fn set_tag(session: &Session, sums: &mut Sums, target: &TagTarget) -> Result<(), StoreError> {
     sums.subtract_stored(session, Part::FileTags, "tag = ?1", values![&target.tag])?;
     session.execute(
         "INSERT INTO file_tags (tag, owner, file, message, time) VALUES (?1,?2,?3,?4,?5) \
@@ -396,6 +389,9 @@ fn forget(
         }
         return Ok(());
     };
+    if was == MessageStatus::Removing {
+        money::forget_removal(session, sums, target, seq)?;
+    }
     session.execute(
         "INSERT INTO skeletons (item_hash, status, message_type, chain, sender, owner, signature, \
              item_type, time, channel, payment_type, size, gone_at, forgotten_by) \
@@ -407,6 +403,7 @@ fn forget(
     session.execute("DELETE FROM messages WHERE seq = ?1", values![seq])?;
     session.execute("DELETE FROM message_tags WHERE message = ?1", values![seq])?;
     confirmations::remove(session, target)?;
+    money::remove_costs(session, target)?;
     collect::release_content(session, target, now_of_message(session, forget_seq)?)?;
     change_status(session, sums, target, was, MessageStatus::Forgotten, None)
 }

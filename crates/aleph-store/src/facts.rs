@@ -3,21 +3,27 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use aleph_ledger::credit::{CreditFacts, HistoryPlace, HistoryRow, Lot, Moment};
+use aleph_ledger::{AccountFacts, Amount, Decimal, FileSizes, PRICE_KEY, SETTINGS_KEY};
 use aleph_rules::{
     AggregateFact, AmendFact, ElementFact, Facts, Fate, PinFact, PostFact, Stamp, StoredMessage, TagFact,
-    TagVersion, VmFact,
+    TagVersion, Tariff, VmFact,
 };
-use aleph_types::{Address, Channel, ItemHash, MessageStatus};
+use aleph_types::content::PaymentType;
+use aleph_types::{Address, Channel, ItemHash, MessageStatus, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::StoreError;
 use crate::engine::{Row, Session, values};
+use crate::money::{Credits, token_balance, total, valid_credits};
 use crate::statuses::status_of;
 
 /// The answers of one session at one instant.
 #[derive(Debug)]
 pub(crate) struct StoredFacts<'a> {
     pub(crate) session: &'a Session,
+    /// The prices and settings as they were last read, and whose.
+    pub(crate) tariff: &'a mut KnownTariff,
     /// What the writer need not parse again.
     pub(crate) parsed: Option<&'a mut ParsedFields>,
 }
@@ -84,6 +90,108 @@ fn read_vm(row: &Row<'_>) -> Result<VmFact, StoreError> {
         replaces: row.opt_text(4)?.and_then(|text| ItemHash::recognise(text).ok()),
         allow_amend: row.flag(5)?,
     })
+}
+
+/// What was read of prices and settings; `None` until it is, and after they changed.
+pub(crate) type KnownTariff = Option<(Address, Arc<Tariff>)>;
+
+/// The elements of an aggregate.
+fn elements(session: &Session, owner: &Address, key: &str) -> Result<Vec<ElementFact>, StoreError> {
+    session.rows(
+        "SELECT content_time, item_hash, COALESCE(content, item_content) FROM messages \
+         WHERE content_key = ?1 AND owner = ?2",
+        values![key, owner.as_str()],
+        |row| {
+            let content = match json(row.text(2)?)? {
+                Value::Object(mut document) => match document.remove("content") {
+                    Some(Value::Object(content)) => content,
+                    _ => Map::new(),
+                },
+                _ => Map::new(),
+            };
+            Ok(ElementFact { stamp: stamp(row, 0, 1)?, content })
+        },
+    )
+}
+
+/// The prices and settings that `publisher` published.
+pub(crate) fn tariff(session: &Session, publisher: &Address) -> Result<Tariff, StoreError> {
+    Ok(Tariff::of_elements(
+        elements(session, publisher, PRICE_KEY)?,
+        elements(session, publisher, SETTINGS_KEY)?,
+    ))
+}
+
+/// What a session knows of money and of files' sizes.
+#[derive(Debug)]
+pub(crate) struct Ledger<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) now: Timestamp,
+}
+
+impl CreditFacts for Ledger<'_> {
+    type Error = StoreError;
+
+    fn is_applied(&mut self, message: &ItemHash) -> Result<bool, StoreError> {
+        Credits(self.session).is_applied(message)
+    }
+
+    fn newest_drain(&mut self, account: &Address) -> Result<Option<Moment>, StoreError> {
+        Credits(self.session).newest_drain(account)
+    }
+
+    fn lots(&mut self, account: &Address) -> Result<Vec<Lot>, StoreError> {
+        Credits(self.session).lots(account)
+    }
+
+    fn history(
+        &mut self,
+        account: &Address,
+        after: Option<&HistoryPlace>,
+        limit: usize,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        Credits(self.session).history(account, after, limit)
+    }
+
+    fn recipients(&mut self, sender: &Address, since: Option<&Moment>) -> Result<Vec<Address>, StoreError> {
+        Credits(self.session).recipients(sender, since)
+    }
+}
+
+impl AccountFacts for Ledger<'_> {
+    type Error = StoreError;
+
+    fn token_balance(&mut self, owner: &Address) -> Result<Option<Decimal>, StoreError> {
+        token_balance(self.session, owner.as_str())
+    }
+
+    fn credit_balance(&mut self, owner: &Address) -> Result<i128, StoreError> {
+        Ok(valid_credits(self.session, owner.as_str(), self.now)?.total)
+    }
+
+    fn running_cost(&mut self, owner: &Address, payment: PaymentType) -> Result<Amount, StoreError> {
+        total(self.session, owner.as_str(), payment)
+    }
+}
+
+impl FileSizes for Ledger<'_> {
+    type Error = StoreError;
+
+    fn size_behind(&mut self, reference: &ItemHash, use_latest: bool) -> Result<Option<u64>, StoreError> {
+        let sql = match use_latest {
+            true => "SELECT f.size FROM file_tags t JOIN files f ON f.hash = t.file WHERE t.tag = ?1",
+            false => {
+                "SELECT f.size FROM file_pins p JOIN files f ON f.hash = p.file \
+                 WHERE p.pinned_by = ?1 AND p.kind = 'message'"
+            }
+        };
+        self.session.first(sql, values![reference.as_str()], |row| row.size(0))
+    }
+
+    fn size_of_file(&mut self, file: &ItemHash) -> Result<Option<u64>, StoreError> {
+        self.session
+            .first("SELECT size FROM files WHERE hash = ?1", values![file.as_str()], |row| row.size(0))
+    }
 }
 
 impl Facts for StoredFacts<'_> {
@@ -195,21 +303,7 @@ impl Facts for StoredFacts<'_> {
     }
 
     fn elements(&mut self, owner: &Address, key: &str) -> Result<Vec<ElementFact>, StoreError> {
-        self.session.rows(
-            "SELECT content_time, item_hash, COALESCE(content, item_content) FROM messages \
-             WHERE content_key = ?1 AND owner = ?2",
-            values![key, owner.as_str()],
-            |row| {
-                let content = match json(row.text(2)?)? {
-                    Value::Object(mut document) => match document.remove("content") {
-                        Some(Value::Object(content)) => content,
-                        _ => Map::new(),
-                    },
-                    _ => Map::new(),
-                };
-                Ok(ElementFact { stamp: stamp(row, 0, 1)?, content })
-            },
-        )
+        elements(self.session, owner, key)
     }
 
     fn post(&mut self, original: &ItemHash) -> Result<Option<PostFact>, StoreError> {
@@ -307,5 +401,22 @@ impl Facts for StoredFacts<'_> {
             values![original.as_str()],
             read_vm,
         )
+    }
+
+    fn tariff(&mut self, publisher: &Address) -> Result<Arc<Tariff>, StoreError> {
+        if let Some((_, known)) = self.tariff.as_ref().filter(|(of, _)| of == publisher) {
+            return Ok(Arc::clone(known));
+        }
+        let read = Arc::new(tariff(self.session, publisher)?);
+        *self.tariff = Some((publisher.clone(), Arc::clone(&read)));
+        Ok(read)
+    }
+
+    fn ledger(
+        &mut self,
+        now: Timestamp,
+    ) -> impl CreditFacts<Error = StoreError> + AccountFacts<Error = StoreError> + FileSizes<Error = StoreError>
+    {
+        Ledger { session: self.session, now }
     }
 }

@@ -25,6 +25,7 @@ mod error;
 mod facts;
 mod location;
 mod migrations;
+mod money;
 pub mod queries;
 mod statuses;
 mod store;
@@ -35,6 +36,9 @@ pub use convert::{Conversion, ConvertError, ConvertEvent, convert};
 pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
 pub use location::{Location, LocationError, PostgresUrl};
+pub use money::{
+    DueRemoval, HistoryColumn, HistoryFilter, HistorySort, HistorySummary, JobPage, Removal, StoredCost,
+};
 pub use store::Store;
 pub use sync::LogEntry;
 pub use writer::{NewMessage, NewPending, PendingMessage, Transaction, Writer};

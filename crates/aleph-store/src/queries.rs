@@ -30,6 +30,7 @@ pub use messages::{MessageTotal, StoredMessage};
 pub use node_counts::NodeCounts;
 pub use posts::{PostFilter, PostQuery, StoredPost};
 pub use skeletons::{Skeleton, SkeletonFilter, SkeletonQuery};
+pub(crate) use sql::Sql;
 pub use story::{HeldFile, MessageStory, Permission, Trace, Waiting};
 
 /// The direction of a list.
@@ -43,7 +44,7 @@ pub enum SortOrder {
 }
 
 impl SortOrder {
-    fn sql(self) -> &'static str {
+    pub(crate) fn sql(self) -> &'static str {
         match self {
             SortOrder::Descending => "DESC",
             SortOrder::Ascending => "ASC",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use aleph_rules::{Effect, Facts};
+use aleph_rules::{AggregateState, Effect, Facts, Tariff};
 use aleph_types::content::{Content, PaymentType};
 use aleph_types::{ItemHash, Message, MessageStatus, Rejection, Timestamp};
 use serde_json::Value as Json;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
-use crate::facts::{ParsedFields, StoredFacts};
+use crate::facts::{KnownTariff, ParsedFields, StoredFacts};
 use crate::statuses::{self, set_status, status_of};
 use crate::{Location, StoreError, confirmations, effects, store};
 
@@ -24,6 +24,8 @@ pub struct Writer {
     kept: Option<Kept>,
     /// Commits of this process.
     commits: u64,
+    /// Prices and settings, until they change.
+    tariff: KnownTariff,
     /// Large fields of aggregates as the rules read them last.
     parsed: ParsedFields,
 }
@@ -101,7 +103,7 @@ pub struct NewPending<'a> {
 
 impl Writer {
     pub(crate) fn new(session: Session, location: Location) -> Self {
-        Self { session, location, kept: None, commits: 0, parsed: ParsedFields::default() }
+        Self { session, location, kept: None, commits: 0, tariff: None, parsed: ParsedFields::default() }
     }
 
     /// Starts a transaction; dropping it without [`Transaction::commit`] undoes everything. A connection
@@ -128,7 +130,7 @@ impl Writer {
     /// Deletes everything that the node knows: for tests that want many empty databases.
     #[doc(hidden)]
     pub fn empty(&mut self) -> Result<(), StoreError> {
-        const TABLES: [&str; 18] = [
+        const TABLES: [&str; 25] = [
             "statuses",
             "messages",
             "message_tags",
@@ -147,8 +149,16 @@ impl Writer {
             "balances",
             "allocations",
             "confirmations",
+            "account_costs",
+            "account_totals",
+            "credit_history",
+            "credit_lots",
+            "credit_deferred",
+            "removals",
+            "jobs",
         ];
         self.kept = None;
+        self.tariff = None;
         self.session.begin()?;
         for table in TABLES {
             self.session.execute(&format!("DELETE FROM {table}"), &[])?;
@@ -250,6 +260,8 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
             self.writer.session.roll_back();
+            // They may be of what was undone.
+            self.writer.tariff = None;
         }
     }
 }
@@ -257,6 +269,10 @@ impl Drop for Transaction<'_> {
 impl Transaction<'_> {
     pub(crate) fn session(&self) -> &Session {
         &self.writer.session
+    }
+
+    pub(crate) fn parts(&mut self) -> (&Session, &mut Sums) {
+        (&self.writer.session, &mut self.sums)
     }
 
     /// Reads ahead what the store is about to be asked for these messages: one question in place of one
@@ -271,7 +287,11 @@ impl Transaction<'_> {
 
     /// The facts as this transaction sees them, its own changes included.
     pub fn facts(&mut self) -> impl Facts<Error = StoreError> + '_ {
-        StoredFacts { session: &self.writer.session, parsed: Some(&mut self.writer.parsed) }
+        StoredFacts {
+            session: &self.writer.session,
+            tariff: &mut self.writer.tariff,
+            parsed: Some(&mut self.writer.parsed),
+        }
     }
 
     /// The status of a hash.
@@ -338,6 +358,12 @@ impl Transaction<'_> {
         }
         for effect in effects {
             effects::apply(&self.writer.session, &mut self.sums, effect, seq)?;
+            if let Effect::MergeAggregate { state: AggregateState { key, .. }, .. }
+            | Effect::ReplaceAggregate { key, .. } = effect
+                && Tariff::is_part(key)
+            {
+                self.writer.tariff = None;
+            }
         }
         Ok(seq)
     }

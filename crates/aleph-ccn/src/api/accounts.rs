@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aleph_ledger::credit::CreditShare;
 use aleph_store::queries::{AccountFile, AddressCounts, Balance, FileQuery, SortOrder};
+use aleph_types::content::PaymentType;
 use aleph_types::{Address, Chain, MessageType, Timestamp};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -17,6 +19,7 @@ use super::openapi::params::{OrderParams, PageParams};
 use super::openapi::shapes::{AccountFiles, AddressChannels, AddressStats, BalanceAnswer, PostTypes};
 use super::pages::{self, Cursor, Paging, Piece};
 use super::params::Params;
+use crate::clock;
 
 /// Tokens and credits of an address.
 #[utoipa::path(
@@ -40,15 +43,31 @@ pub(super) async fn balance(
     params.finish()?;
     let balances = api.node.store.balances_of(Address::from(address.as_str())).await?;
     let (total, details) = summed(&balances, chain);
-    // Costs and credits come with the ledger.
+    let (owner, now) = (Address::from(address.as_str()), clock::now());
+    let locked = api.node.store.running_cost(owner.clone(), PaymentType::Hold).await?;
+    let credits = api.node.store.credit_balance(owner, now).await?;
+    let shares = || {
+        let share = |share: &CreditShare| {
+            json!({
+                "expiration_date": share.expiration.map(|time| time.iso_z().to_string()),
+                "amount": whole(share.amount),
+            })
+        };
+        credits.shares.iter().map(share).collect::<Vec<_>>()
+    };
     Ok(json_value(&json!({
         "address": address,
         "balance": total,
         "details": details,
-        "locked_amount": 0.0,
-        "credit_balance": 0,
-        "credit_balance_details": if with_details { json!([]) } else { Value::Null },
+        "locked_amount": locked.to_f64(),
+        "credit_balance": whole(credits.total),
+        "credit_balance_details": if with_details { shares().into() } else { Value::Null },
     })))
+}
+
+/// Sums of lots: each lot is an `i64`, only absurd accounts have more in sum.
+fn whole(credits: i128) -> i64 {
+    i64::try_from(credits).unwrap_or(i64::MAX)
 }
 
 /// The sum over chains (or of one), and the sum of each when there is no choice of one.

@@ -365,7 +365,8 @@ impl Step<'_> {
             size,
             ready.file,
         )
-        .with_manifest(ready.manifest.as_ref().map(ManifestOnDisk::as_fact));
+        .with_manifest(ready.manifest.as_ref().map(ManifestOnDisk::as_fact))
+        .at(self.now);
         let decision = aleph_rules::decide(&candidate, &self.options.network, &mut self.transaction.facts())?;
         match decision {
             Decision::Process(effects) => self.process(ready, size, &effects, envelope),

@@ -13,6 +13,7 @@ mod hostile_graphs;
 mod limits;
 mod lists;
 mod measurements;
+mod money;
 mod node;
 mod on_chain;
 mod order;

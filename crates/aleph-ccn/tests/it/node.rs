@@ -35,6 +35,8 @@ impl TestNode {
     pub(crate) async fn start_in(folder: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut config = Config::default();
+        // Tests of money say so; all others need no funds.
+        config.network.charge = false;
         config.storage.data_dir = folder.path().join("node");
         config.http.listen = ([127, 0, 0, 1], 0).into();
         config.p2p.enabled = false;

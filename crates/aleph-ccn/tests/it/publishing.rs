@@ -206,12 +206,24 @@ async fn programs_without_code_and_prices() {
     let (status, _) = node.text("/api/v0/price/recalculate").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
 
-    // The least that a client sends to learn a price.
-    let program = author.sign(MessageType::Program, TIME, "vm", json!({ "payment": { "type": "credit" } }));
-    let body = json!({ "message": { "type": "PROGRAM", "item_content": program["item_content"] } });
-    let response = node.post("/api/v0/price/estimate").body(body.to_string()).send().await.unwrap();
+    // An estimate needs a whole content; on a network that charges nothing, that is the price.
+    let ask = async |content: Value| {
+        let program = author.sign(MessageType::Program, TIME, "vm", content);
+        let body = json!({ "message": { "type": "PROGRAM", "item_content": program["item_content"] } });
+        node.post("/api/v0/price/estimate").body(body.to_string()).send().await.unwrap()
+    };
+    let response = ask(json!({ "payment": { "type": "credit" } })).await;
+    assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(response.text().await.unwrap().starts_with("InvalidMessageFormat: "));
+    let response = ask(json!({
+        "type": "vm-function", "allow_amend": true, "resources": {}, "environment": {},
+        "payment": { "type": "credit", "chain": "ETH" }, "on": { "http": true },
+        "code": { "encoding": "zip", "entrypoint": "main:app", "ref": "a".repeat(64) },
+        "runtime": { "ref": "a".repeat(64), "comment": "" },
+    }))
+    .await;
     let price: Value = response.json().await.unwrap();
-    assert_eq!(price["required_tokens"], json!(0.0));
+    assert_eq!(price["required_tokens"], json!(0.0), "{price}");
     assert_eq!(price["payment_type"], "credit");
     assert_eq!(price["cost"], "0.000000000000000000");
     assert_eq!(price["charged_address"], author.address);

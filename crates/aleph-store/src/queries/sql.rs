@@ -5,7 +5,7 @@ use crate::engine::{Row, Session, Value};
 
 /// A value that a statement owns.
 #[derive(Debug, Clone)]
-pub(super) enum Bound {
+pub(crate) enum Bound {
     Int(i64),
     Text(String),
     Texts(Vec<String>),
@@ -26,37 +26,37 @@ impl From<String> for Bound {
 /// SQL text with positional binds. Texts depend on which filters are present, never on their values, so
 /// that the statement cache of a connection holds them all.
 #[derive(Debug, Default)]
-pub(super) struct Sql {
+pub(crate) struct Sql {
     pub(super) text: String,
     pub(super) binds: Vec<Bound>,
 }
 
 impl Sql {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self { text: text.to_owned(), binds: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);
         self
     }
 
     /// Binds `value` at this place of the text.
-    pub(super) fn bind(&mut self, value: impl Into<Bound>) -> &mut Self {
+    pub(crate) fn bind(&mut self, value: impl Into<Bound>) -> &mut Self {
         self.text.push('?');
         self.binds.push(value.into());
         self
     }
 
     /// Binds a list where `json_each` reads it.
-    pub(super) fn bind_list(&mut self, values: &[String]) -> &mut Self {
+    pub(crate) fn bind_list(&mut self, values: &[String]) -> &mut Self {
         self.text.push('?');
         self.binds.push(Bound::Texts(values.to_vec()));
         self
     }
 
     /// `column` is one of `values`.
-    pub(super) fn one_of(&mut self, column: &str, values: &[String]) -> &mut Self {
+    pub(crate) fn one_of(&mut self, column: &str, values: &[String]) -> &mut Self {
         if column == "m.channel" {
             // PostgreSQL's index holds the starts of channels; to SQLite the first test says nothing new.
             let starts: Vec<String> = values.iter().map(|value| start_of(value).to_owned()).collect();
@@ -75,7 +75,7 @@ impl Sql {
     }
 
     /// ` AND column is one of values`, if there are values to test.
-    pub(super) fn and_one_of(&mut self, column: &str, values: Option<&[String]>) -> &mut Self {
+    pub(crate) fn and_one_of(&mut self, column: &str, values: Option<&[String]>) -> &mut Self {
         if let Some(values) = values {
             self.push(" AND ").one_of(column, values);
         }
@@ -83,7 +83,7 @@ impl Sql {
     }
 
     /// ` AND low <= column AND column < high`, in microseconds.
-    pub(super) fn and_between(&mut self, column: &str, low: Option<i64>, high: Option<i64>) -> &mut Self {
+    pub(crate) fn and_between(&mut self, column: &str, low: Option<i64>, high: Option<i64>) -> &mut Self {
         if let Some(low) = low {
             self.push(" AND ").push(column).push(" >= ").bind(low);
         }
@@ -103,7 +103,7 @@ impl Sql {
     }
 
     /// Every row through `read`.
-    pub(super) fn rows<T>(
+    pub(crate) fn rows<T>(
         &self,
         session: &Session,
         read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
@@ -112,7 +112,7 @@ impl Sql {
     }
 
     /// The one number of a counting statement.
-    pub(super) fn count(&self, session: &Session) -> Result<u64, StoreError> {
+    pub(crate) fn count(&self, session: &Session) -> Result<u64, StoreError> {
         session.count(&self.text, &self.values())
     }
 }

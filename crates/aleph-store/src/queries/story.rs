@@ -112,7 +112,7 @@ fn story(session: &Session, hash: &ItemHash) -> Result<Option<MessageStory>, Sto
                 .map_err(|_| StoreError::corrupt("content of message", hash.as_str()))?;
             let origin = "SELECT origin FROM messages WHERE seq = ?1";
             story.origin = session.first(origin, values![message.seq], |row| row.opt_string(0))?.flatten();
-            let mut facts = StoredFacts { session: &session, parsed: None };
+            let mut facts = StoredFacts { session: &session, tariff: &mut None, parsed: None };
             story.permission = Some(permission(message, &content, &mut facts)?);
             story.trace = trace(&session, message, &content, &mut facts)?;
         }

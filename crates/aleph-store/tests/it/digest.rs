@@ -95,7 +95,8 @@ fn tag(by: usize) -> Effect {
 
 fn balances(height: i64, amount: &str) -> Effect {
     let entries = vec![BalanceEntry { address: owner(), amount: amount.into() }];
-    Effect::SetBalances { chain: "ETH".into(), dapp: String::new(), height, entries }
+    let source = stamp(1).hash;
+    Effect::SetBalances { chain: "ETH".into(), dapp: String::new(), height, entries, source }
 }
 
 fn each_effect_changes_it_and_its_inverse_leads_back(engine: Engine) {

@@ -3,7 +3,10 @@
 
 mod author;
 mod digest;
+mod gates;
 mod histories;
+mod jobs;
+mod ledger;
 mod opening;
 mod place;
 mod rules;

@@ -129,6 +129,7 @@ fn balances_take_the_newest_height(engine: Engine) {
             dapp: String::new(),
             height,
             entries: vec![aleph_rules::BalanceEntry { address: Address::from("0xB"), amount: amount.into() }],
+            source: ItemHash::sha256(&[number as u8]),
         };
         let mut transaction = writer.begin().unwrap();
         transaction.process(new_message(&parsed), &[effect]).unwrap();

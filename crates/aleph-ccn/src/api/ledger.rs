@@ -1,0 +1,285 @@
+//! Balances of all accounts, and the history of credits (`spec: ccn-api.md §§8.3, 8.5, 8.6`).
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aleph_ledger::credit::HistoryRow;
+use aleph_store::{HistoryColumn, HistoryFilter, HistorySort};
+use aleph_types::{Address, MessageType, Timestamp};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::errors::{ApiError, json_value};
+use super::openapi::params::PageParams;
+use super::pages::{Cursor, Paging};
+use super::params::Params;
+use crate::clock;
+
+/// The columns that a filter names, in snake case and camel case.
+const EXACT: [(&[&str], HistoryColumn); 7] = [
+    (&["tx_hash", "txHash"], HistoryColumn::TxHash),
+    (&["token"], HistoryColumn::Token),
+    (&["chain"], HistoryColumn::Chain),
+    (&["provider"], HistoryColumn::Provider),
+    (&["origin"], HistoryColumn::Origin),
+    (&["origin_ref", "originRef"], HistoryColumn::OriginRef),
+    (&["payment_method", "paymentMethod"], HistoryColumn::PaymentMethod),
+];
+
+/// What came, or what went.
+struct Direction {
+    incoming: bool,
+}
+
+impl FromStr for Direction {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "incoming" => Ok(Self { incoming: true }),
+            "outgoing" => Ok(Self { incoming: false }),
+            _ => Err(()),
+        }
+    }
+}
+
+/// A column to sort by.
+struct Sort(HistorySort, &'static str);
+
+impl FromStr for Sort {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Ok(match text {
+            "message_timestamp" => Self(HistorySort::Time, "message_timestamp"),
+            "expiration_date" => Self(HistorySort::Expiration, "expiration_date"),
+            "payment_method" => Self(HistorySort::PaymentMethod, "payment_method"),
+            "amount" => Self(HistorySort::Amount, "amount"),
+            "origin" => Self(HistorySort::Origin, "origin"),
+            "tx_hash" => Self(HistorySort::TxHash, "tx_hash"),
+            "provider" => Self(HistorySort::Provider, "provider"),
+            _ => return Err(()),
+        })
+    }
+}
+
+fn filter(params: &mut Params) -> HistoryFilter {
+    let exact = EXACT.iter().filter_map(|(names, column)| Some((*column, params.text(names)?))).collect();
+    let with_expiration: &[&str] = &["has_expiration", "hasExpiration"];
+    let has_expiration = params.has(with_expiration).then(|| params.flag(with_expiration, false));
+    let without_methods = params.list(&["exclude_payment_method", "excludePaymentMethod"]);
+    let (start, end) = params.dates();
+    let direction = params.word::<Direction>(&["direction"], "direction: incoming or outgoing");
+    let types = params.words::<MessageType>(&["resourceTypes", "resource_types"], "message type");
+    HistoryFilter {
+        exact,
+        has_expiration,
+        without_methods,
+        start,
+        end,
+        incoming: direction.map(|direction| direction.incoming),
+        resource: params.text(&["resource"]),
+        resource_types: types.map(|types| types.iter().map(|kind| kind.as_str().to_owned()).collect()),
+    }
+}
+
+fn entry(row: &HistoryRow) -> Value {
+    let date = |time: Timestamp| time.iso_z().to_string();
+    let moment = &row.place.moment;
+    json!({
+        "amount": row.amount,
+        "price": row.price,
+        "bonus_amount": row.bonus_amount,
+        "tx_hash": row.tx_hash,
+        "token": row.token,
+        "chain": row.chain,
+        "provider": row.provider,
+        "origin": row.origin,
+        "origin_ref": row.origin_ref,
+        "payment_method": row.payment_method,
+        "credit_ref": moment.message,
+        "credit_index": row.place.index,
+        "expiration_date": row.expiration.map(date),
+        "message_timestamp": date(moment.time),
+        "expense_count": row.expense_count.and_then(|count| i64::try_from(count).ok()),
+        "expense_size_mib": row.expense_size_mib,
+    })
+}
+
+/// The credits that an address got and spent.
+#[utoipa::path(
+    get,
+    path = "/api/v0/addresses/{address}/credit_history",
+    tag = "accounts",
+    operation_id = "accounts_credit_history",
+    params(
+        ("address" = String, Path, description = "The address"),
+        ("direction" = Option<String>, Query, description = "incoming or outgoing"),
+        ("resource" = Option<String>, Query, description = "Only entries about this message"),
+        ("sort_by" = Option<String>, Query, description = "message_timestamp, expiration_date, payment_method, amount, origin, tx_hash or provider"),
+        ("sort_order" = Option<i8>, Query, description = "-1 or 1", minimum = -1, maximum = 1),
+        PageParams,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = serde_json::Value),
+    ),
+)]
+pub(super) async fn credit_history(
+    State(api): State<Arc<Api>>,
+    Path(address): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let mut params = Params::read(query.as_deref());
+    let filter = filter(&mut params);
+    let sort = params.word::<Sort>(&["sort_by", "sortBy"], "column of the history");
+    let Sort(sort, sorted_by) = sort.unwrap_or(Sort(HistorySort::Time, "message_timestamp"));
+    let order = params.sort_order(&["sort_order", "sortOrder"]);
+    let paging = Paging::read(&mut params, 0, 0, u64::MAX);
+    params.finish()?;
+    let paging = paging?;
+    let direction = match order {
+        aleph_store::queries::SortOrder::Descending => "-1",
+        aleph_store::queries::SortOrder::Ascending => "1",
+    };
+    let offset = match &paging {
+        Paging::Cursor { after: Some(cursor), .. } => {
+            if cursor.text("s")? != sorted_by {
+                return Err(ApiError::unprocessable(format!(
+                    "Cursor sort field mismatch: it goes on with a list by {}",
+                    cursor.text("s")?
+                )));
+            }
+            if cursor.text("o")? != direction {
+                return Err(ApiError::unprocessable("Cursor sort order mismatch: it goes the other way"));
+            }
+            cursor.number("n")?
+        }
+        paging => paging.offset(),
+    };
+    let with_cursor = matches!(paging, Paging::Cursor { .. });
+    let owner = Address::from(address.as_str());
+    let store = &api.node.store;
+    let limit = paging.size().map(|size| size + u64::from(with_cursor));
+    let mut rows =
+        store.credit_history(owner.clone(), filter.clone(), (sort, order), (offset, limit)).await?;
+    if rows.is_empty() {
+        return Err(ApiError::text(StatusCode::NOT_FOUND, "No credit history found for this address"));
+    }
+    let size = paging.size().unwrap_or(u64::MAX);
+    let more = rows.len() as u64 > size;
+    rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    let list: Vec<Value> = rows.iter().map(entry).collect();
+    Ok(json_value(&match paging {
+        Paging::Cursor { per_page, .. } => {
+            let place = json!({ "n": offset + rows.len() as u64, "o": direction, "s": sorted_by });
+            json!({
+                "address": address, "credit_history": list, "pagination_per_page": per_page,
+                "next_cursor": more.then(|| Cursor::encode(&place)),
+            })
+        }
+        Paging::Page { per_page, page } => {
+            let total = store.credit_summary(owner, filter).await?.entries;
+            json!({
+                "address": address, "credit_history": list, "pagination_page": page,
+                "pagination_total": total, "pagination_per_page": per_page,
+            })
+        }
+    }))
+}
+
+/// The sums of what an address got and spent.
+#[utoipa::path(
+    get,
+    path = "/api/v0/addresses/{address}/credit_history/summary",
+    tag = "accounts",
+    operation_id = "accounts_credit_summary",
+    params(("address" = String, Path, description = "The address")),
+    responses(
+        (status = 200, description = "The answer", body = serde_json::Value),
+    ),
+)]
+pub(super) async fn credit_summary(
+    State(api): State<Arc<Api>>,
+    Path(address): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let mut params = Params::read(query.as_deref());
+    let filter = filter(&mut params);
+    params.finish()?;
+    let sums = api.node.store.credit_summary(Address::from(address.as_str()), filter).await?;
+    Ok(json_value(&json!({
+        "address": address,
+        "entry_count": sums.entries,
+        "total_amount": sums.incoming.saturating_add(sums.outgoing),
+        "total_incoming": sums.incoming,
+        "total_outgoing": sums.outgoing,
+    })))
+}
+
+/// The credits that a resource has used up.
+#[utoipa::path(
+    get,
+    path = "/api/v0/messages/{item_hash}/consumed_credits",
+    tag = "messages",
+    operation_id = "messages_consumed_credits",
+    params(("item_hash" = String, Path, description = "Item hash of the resource")),
+    responses(
+        (status = 200, description = "The answer", body = serde_json::Value),
+    ),
+)]
+pub(super) async fn consumed_credits(
+    State(api): State<Arc<Api>>,
+    Path(hash): Path<String>,
+) -> Result<Response, ApiError> {
+    let consumed = api.node.store.consumed_credits(hash.clone()).await?;
+    Ok(json_value(&json!({ "item_hash": hash, "consumed_credits": consumed })))
+}
+
+/// What every account can spend.
+#[utoipa::path(
+    get,
+    path = "/api/v0/credit_balances",
+    tag = "accounts",
+    operation_id = "accounts_credit_balances",
+    params(("min_balance" = Option<u64>, Query, description = "Only accounts with at least so much", minimum = 1), PageParams),
+    responses(
+        (status = 200, description = "The answer", body = serde_json::Value),
+    ),
+)]
+pub(super) async fn credit_balances(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let mut params = Params::read(query.as_deref());
+    let names: &[&str] = &["min_balance", "minBalance"];
+    let least = params.has(names).then(|| params.integer(names, 1, 1));
+    let paging = Paging::read(&mut params, 100, 0, u64::MAX);
+    params.finish()?;
+    let paging = paging?;
+    let after = match &paging {
+        Paging::Cursor { after: Some(cursor), .. } => Some(Address::from(cursor.text("a")?)),
+        _ => None,
+    };
+    let with_cursor = matches!(paging, Paging::Cursor { .. });
+    let limit = paging.size().map(|size| size + u64::from(with_cursor));
+    let place = (paging.offset(), limit);
+    let (mut rows, total) = api.node.store.credit_balances(clock::now(), least, after, place).await?;
+    let size = paging.size().unwrap_or(u64::MAX);
+    let more = rows.len() as u64 > size;
+    rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    let next = rows.last().filter(|_| more).map(|(address, _)| Cursor::encode(&json!({ "a": address })));
+    let list: Vec<Value> =
+        rows.iter().map(|(address, credits)| json!({ "address": address, "credits": credits })).collect();
+    Ok(json_value(&match paging {
+        Paging::Cursor { per_page, .. } => json!({
+            "credit_balances": list, "pagination_per_page": per_page, "next_cursor": next,
+        }),
+        Paging::Page { per_page, page } => json!({
+            "credit_balances": list, "pagination_page": page, "pagination_total": total,
+            "pagination_per_page": per_page, "pagination_item": "credit_balances",
+        }),
+    }))
+}

@@ -1,0 +1,307 @@
+use aleph_ledger::credit::HistoryRow;
+use aleph_ledger::{Amount, Costs, Estimates, Workload};
+use aleph_rules::Tariff;
+use aleph_types::content::{Content, PaymentType};
+use aleph_types::{Address, ItemHash, Timestamp};
+
+use super::{costs, credits};
+use crate::engine::{Row, values};
+use crate::facts::{self, Ledger};
+use crate::queries::{SortOrder, Sql};
+use crate::{Store, StoreError};
+
+/// One stored line of what a message costs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredCost {
+    /// Who pays.
+    pub owner: Address,
+    /// The message.
+    pub item_hash: ItemHash,
+    /// The network's word for what the line is for.
+    pub cost_type: String,
+    /// Unique with the type within a message.
+    pub name: String,
+    /// How it is paid.
+    pub payment: PaymentType,
+    /// The amounts.
+    pub costs: Costs,
+    /// MiB that the API shows.
+    pub size_mib: Option<f64>,
+    /// JSON: what the amounts were computed from.
+    pub workings: String,
+}
+
+fn read_cost(row: &Row<'_>) -> Result<StoredCost, StoreError> {
+    let size = |text: &str| text.parse().map_err(|_| StoreError::corrupt("size", text));
+    Ok(StoredCost {
+        owner: row.address(0)?,
+        item_hash: row.hash(1)?,
+        cost_type: row.string(2)?,
+        name: row.string(3)?,
+        payment: row.word(4, "payment type")?,
+        costs: Costs {
+            hold: costs::amount(row.text(5)?)?,
+            stream: costs::amount(row.text(6)?)?,
+            credit: costs::amount(row.text(7)?)?,
+        },
+        size_mib: row.opt_text(8)?.map(size).transpose()?,
+        workings: row.string(9)?,
+    })
+}
+
+/// The sums of an account's credit history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HistorySummary {
+    /// Rows.
+    pub entries: u64,
+    /// Credits that came.
+    pub incoming: i64,
+    /// Credits that went: 0 or less.
+    pub outgoing: i64,
+}
+
+/// What an account's credit history is asked for; all must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HistoryFilter {
+    /// Columns that must have this text: of `tx_hash`, `token`, `chain`, `provider`, `origin`,
+    /// `origin_ref`, `payment_method`.
+    pub exact: Vec<(HistoryColumn, String)>,
+    /// Whether it expires.
+    pub has_expiration: Option<bool>,
+    /// Payment methods to leave out, and rows without one.
+    pub without_methods: Option<Vec<String>>,
+    /// First time.
+    pub start: Option<Timestamp>,
+    /// Last time.
+    pub end: Option<Timestamp>,
+    /// Only what came (`true`), or only what went.
+    pub incoming: Option<bool>,
+    /// The machine or file that it is about.
+    pub resource: Option<String>,
+    /// Only rows about stored messages of these types.
+    pub resource_types: Option<Vec<String>>,
+}
+
+/// A column of texts of the credit history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the specification's")]
+pub enum HistoryColumn {
+    TxHash,
+    Token,
+    Chain,
+    Provider,
+    Origin,
+    OriginRef,
+    PaymentMethod,
+}
+
+impl HistoryColumn {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::TxHash => "h.tx_hash",
+            Self::Token => "h.token",
+            Self::Chain => "h.chain",
+            Self::Provider => "h.provider",
+            Self::Origin => "h.origin",
+            Self::OriginRef => "h.origin_ref",
+            Self::PaymentMethod => "h.payment_method",
+        }
+    }
+}
+
+/// By what a credit history is sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[allow(missing_docs, reason = "the names are the specification's")]
+pub enum HistorySort {
+    #[default]
+    Time,
+    Expiration,
+    PaymentMethod,
+    Amount,
+    Origin,
+    TxHash,
+    Provider,
+}
+
+impl HistorySort {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Time => "h.time",
+            Self::Expiration => "h.expiration",
+            Self::PaymentMethod => "h.payment_method",
+            Self::Amount => "h.amount",
+            Self::Origin => "h.origin",
+            Self::TxHash => "h.tx_hash",
+            Self::Provider => "h.provider",
+        }
+    }
+}
+
+/// What a row is about.
+const RESOURCE: &str = "COALESCE(NULLIF(h.origin, ''), h.origin_ref)";
+
+/// The rows of an account that a filter lets through.
+fn filtered(columns: &str, address: &str, filter: &HistoryFilter) -> Sql {
+    let mut sql = Sql::new(&format!("SELECT {columns} FROM credit_history h WHERE h.address = "));
+    sql.bind(address.to_owned());
+    for (column, text) in &filter.exact {
+        sql.push(" AND ").push(column.sql()).push(" = ").bind(text.clone());
+    }
+    match filter.has_expiration {
+        Some(true) => sql.push(" AND h.expiration IS NOT NULL"),
+        Some(false) => sql.push(" AND h.expiration IS NULL"),
+        None => &mut sql,
+    };
+    if let Some(methods) = &filter.without_methods {
+        sql.push(" AND h.payment_method IS NOT NULL");
+        for method in methods {
+            sql.push(" AND h.payment_method <> ").bind(method.clone());
+        }
+    }
+    if let Some(start) = filter.start {
+        sql.push(" AND h.time >= ").bind(start.as_micros());
+    }
+    if let Some(end) = filter.end {
+        sql.push(" AND h.time <= ").bind(end.as_micros());
+    }
+    match filter.incoming {
+        Some(true) => sql.push(" AND h.amount > 0"),
+        Some(false) => sql.push(" AND h.amount < 0"),
+        None => &mut sql,
+    };
+    if let Some(resource) = &filter.resource {
+        sql.push(" AND ").push(RESOURCE).push(" = ").bind(resource.clone());
+    }
+    if let Some(types) = &filter.resource_types {
+        sql.push(" AND EXISTS (SELECT 1 FROM statuses s JOIN messages m ON m.seq = s.message ");
+        sql.push("WHERE s.item_hash = ").push(RESOURCE).and_one_of("m.message_type", Some(types)).push(")");
+    }
+    sql
+}
+
+impl Store {
+    /// What a message costs, line by line, in the network's order; empty if it costs nothing.
+    pub async fn costs_of(&self, message: ItemHash) -> Result<Vec<StoredCost>, StoreError> {
+        self.read(move |session| {
+            session.rows(
+                "SELECT owner, item_hash, cost_type, name, payment_type, cost_hold, cost_stream, \
+                 cost_credit, size_mib, workings FROM account_costs WHERE item_hash = ?1 ORDER BY id",
+                values![message.as_str()],
+                read_cost,
+            )
+        })
+        .await
+    }
+
+    /// The sum of what an account's resources cost that are paid in one way.
+    pub async fn running_cost(&self, owner: Address, payment: PaymentType) -> Result<Amount, StoreError> {
+        self.read(move |session| costs::total(session, owner.as_str(), payment)).await
+    }
+
+    /// The prices and settings that `publisher` published.
+    pub async fn tariff(&self, publisher: Address) -> Result<Tariff, StoreError> {
+        self.read(move |session| facts::tariff(session, &publisher)).await
+    }
+
+    /// What a content would allocate, with the files that this node knows.
+    pub async fn workload(
+        &self,
+        message: ItemHash,
+        content: Content,
+        estimates: Estimates,
+    ) -> Result<Option<Workload>, StoreError> {
+        self.read(move |session| {
+            let mut files = Ledger { session, now: Timestamp::EPOCH };
+            Workload::of(&message, &content, &estimates, &mut files)
+        })
+        .await
+    }
+
+    /// Rows of an account's credit history; nulls last, ties by post and place, in the order's direction.
+    pub async fn credit_history(
+        &self,
+        address: Address,
+        filter: HistoryFilter,
+        (sort, order): (HistorySort, SortOrder),
+        (offset, limit): (u64, Option<u64>),
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        self.read(move |session| {
+            let mut sql = filtered(credits::HISTORY, address.as_str(), &filter);
+            let (column, direction) = (sort.sql(), order.sql());
+            sql.push(&format!(
+                " ORDER BY {column} IS NULL, {column} {direction}, h.credit_ref {direction}, \
+                 h.credit_index {direction} LIMIT "
+            ));
+            sql.bind(i64::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(i64::MAX)).push(" OFFSET ");
+            sql.bind(i64::try_from(offset).unwrap_or(i64::MAX));
+            sql.rows(session, credits::read_row)
+        })
+        .await
+    }
+
+    /// The sums of the same rows.
+    pub async fn credit_summary(
+        &self,
+        address: Address,
+        filter: HistoryFilter,
+    ) -> Result<HistorySummary, StoreError> {
+        self.read(move |session| {
+            let sums = "count(*), CAST(COALESCE(sum(CASE WHEN h.amount > 0 THEN h.amount ELSE 0 END), 0) AS BIGINT), \
+                 CAST(COALESCE(sum(CASE WHEN h.amount < 0 THEN h.amount ELSE 0 END), 0) AS BIGINT)";
+            let found = filtered(sums, address.as_str(), &filter).rows(session, |row| {
+                Ok(HistorySummary { entries: row.size(0)?, incoming: row.int(1)?, outgoing: row.int(2)? })
+            })?;
+            Ok(found.into_iter().next().unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Credits that a resource has used up.
+    pub async fn consumed_credits(&self, resource: String) -> Result<u64, StoreError> {
+        self.read(move |session| {
+            session.count(
+                "SELECT CAST(COALESCE(sum(abs(h.amount)), 0) AS BIGINT) FROM credit_history h \
+                 WHERE h.payment_method = 'credit_expense' \
+                 AND (h.origin = ?1 OR (h.origin_ref = ?1 AND COALESCE(h.origin, '') = ''))",
+                values![&resource],
+            )
+        })
+        .await
+    }
+
+    /// Accounts that ever had credits, by address, with what they can spend at `now`; how many there are.
+    pub async fn credit_balances(
+        &self,
+        now: Timestamp,
+        least: Option<u64>,
+        after: Option<Address>,
+        (offset, limit): (u64, Option<u64>),
+    ) -> Result<(Vec<(Address, i64)>, u64), StoreError> {
+        self.read(move |session| {
+            let left = "sum(CASE WHEN l.expiration IS NULL OR l.expiration > ?1 THEN l.remaining ELSE 0 END)";
+            let accounts = format!(
+                "SELECT l.owner AS owner, CAST({left} AS BIGINT) AS credits FROM credit_lots l \
+                 GROUP BY l.owner HAVING {left} >= ?2"
+            );
+            let least = i64::try_from(least.unwrap_or_default()).unwrap_or(i64::MAX);
+            let count = session
+                .count(&format!("SELECT count(*) FROM ({accounts}) a"), values![now.as_micros(), least])?;
+            let rows = session.rows(
+                &format!(
+                    "SELECT a.owner, a.credits FROM ({accounts}) a WHERE a.owner > ?3 \
+                     ORDER BY a.owner LIMIT ?4 OFFSET ?5"
+                ),
+                values![
+                    now.as_micros(),
+                    least,
+                    after.as_ref().map_or("", Address::as_str),
+                    limit.unwrap_or(i64::MAX.unsigned_abs()),
+                    offset,
+                ],
+                |row| Ok((row.address(0)?, row.int(1)?)),
+            )?;
+            Ok((rows, count))
+        })
+        .await
+    }
+}

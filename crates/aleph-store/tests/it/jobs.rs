@@ -1,0 +1,250 @@
+//! `balance_jobs.json` through the database of each engine: stored costs and confirmations, the page of the
+//! job, the steps of each message.
+
+use std::convert::Infallible;
+
+use aleph_ledger::credit::{CreditEffect, EntryKind, HistoryPlace, HistoryRow, Lot, LotKey, Moment};
+use aleph_ledger::removal::{
+    Circumstances, Event, Job, JobState, RemovalRules, Standing, Verdict, settle_page,
+};
+use aleph_ledger::{Amount, Costs, Estimates, FileSizes, PriceTable, Settings, Workload};
+use aleph_rules::{BalanceEntry, Effect, FileInfo, FileKind, PinnedFile};
+use aleph_store::{NewMessage, Store, Transaction};
+use aleph_types::content::PaymentType;
+use aleph_types::{Address, Chain, ChainTx, ItemHash, ParsedMessage, Timestamp};
+use serde_json::{Value, json};
+
+use crate::ledger::recorded;
+use crate::place::{Engine, Place, on_both_engines};
+
+on_both_engines!(recorded_jobs);
+
+const OWNER: &str = "0xA";
+
+/// Files of no size.
+struct NoFiles;
+
+impl FileSizes for NoFiles {
+    type Error = Infallible;
+
+    fn size_behind(&mut self, _: &ItemHash, _: bool) -> Result<Option<u64>, Infallible> {
+        Ok(None)
+    }
+
+    fn size_of_file(&mut self, _: &ItemHash) -> Result<Option<u64>, Infallible> {
+        Ok(Some(100 << 20))
+    }
+}
+
+fn parsed(message: &Value, number: usize, payment: PaymentType) -> ParsedMessage {
+    let time = message["time"].as_f64().unwrap();
+    let file = ItemHash::sha256(&[number as u8]);
+    let mut content = match message["type"].as_str().unwrap() {
+        "STORE" => json!({ "item_type": "storage", "item_hash": file }),
+        "INSTANCE" => json!({
+            "allow_amend": false, "environment": {}, "resources": {},
+            "rootfs": { "parent": { "ref": file }, "persistence": "host", "size_mib": 20 },
+        }),
+        "PROGRAM" => json!({
+            "type": "vm-function", "allow_amend": true, "resources": {}, "environment": {},
+            "code": { "encoding": "zip", "entrypoint": "main:app", "ref": file },
+            "runtime": { "ref": file, "comment": "" }, "on": { "http": true },
+        }),
+        other => panic!("{other}"),
+    };
+    content["address"] = OWNER.into();
+    content["time"] = time.into();
+    content["payment"] = json!({ "type": payment.as_str(), "chain": "ETH" });
+    let text = content.to_string();
+    ParsedMessage::from_value(&json!({
+        "chain": "ETH", "sender": OWNER, "signature": "0x", "type": message["type"], "time": time,
+        "item_hash": ItemHash::sha256(text.as_bytes()), "item_content": text,
+    }))
+    .unwrap()
+}
+
+/// Stores a message with its pin, its confirmations and the recorded cost.
+fn insert(transaction: &mut Transaction<'_>, message: &Value, number: usize, job: Job) -> ItemHash {
+    let payment = if job == Job::Credit { PaymentType::Credit } else { PaymentType::Hold };
+    let parsed = parsed(message, number, payment);
+    let hash = parsed.message.item_hash.clone();
+    let content = parsed.content.as_ref().unwrap();
+    let workload = Workload::of(&hash, content, &Estimates::default(), &mut NoFiles).unwrap().unwrap();
+    let mut costing = workload.price(&PriceTable::default(), &Settings::default()).unwrap();
+    let cost = Amount::parse(message["cost"].as_str().unwrap()).unwrap();
+    for (place, line) in costing.lines.iter_mut().enumerate() {
+        let amount = if place == 0 { cost } else { Amount::ZERO };
+        line.costs = Costs { hold: amount, stream: Amount::ZERO, credit: amount };
+    }
+    let owner = Address::from(OWNER);
+    let mut effects =
+        vec![Effect::SetCosts { message: hash.clone(), owner: owner.clone(), costing: Box::new(costing) }];
+    if message["type"] == "STORE" {
+        effects.push(Effect::PinFile(PinnedFile {
+            file: ItemHash::sha256(&[number as u8]),
+            info: FileInfo { size: message["file_size"].as_u64().unwrap_or_default(), kind: FileKind::File },
+            owner,
+            message: hash.clone(),
+            reference: None,
+            tag: hash.as_str().to_owned(),
+            created: content.time(),
+        }));
+    }
+    let new = NewMessage {
+        message: &parsed.message,
+        content,
+        document: None,
+        size: 1,
+        reception_time: Timestamp::EPOCH,
+        origin: "http",
+    };
+    transaction.process(new, &effects).unwrap();
+    for height in message["heights"].as_array().unwrap() {
+        let tx = ChainTx {
+            chain: Chain::Eth,
+            hash: format!("0x{height}"),
+            height: height.as_u64().unwrap(),
+            time: Timestamp::EPOCH,
+            publisher: "0xP".into(),
+        };
+        transaction.confirm(&hash, &tx).unwrap();
+    }
+    hash
+}
+
+fn fund(transaction: &mut Transaction<'_>, job: Job, balance: &Value) {
+    let owner = Address::from(OWNER);
+    match job {
+        Job::Hold => {
+            let text = json!({ "address": "0xP", "time": 1, "type": "t", "content": {} }).to_string();
+            let post = ParsedMessage::from_value(&json!({
+                "chain": "ETH", "sender": "0xP", "signature": "0x", "type": "POST", "time": 1,
+                "item_hash": ItemHash::sha256(text.as_bytes()), "item_content": text,
+            }))
+            .unwrap();
+            let new = NewMessage {
+                message: &post.message,
+                content: post.content.as_ref().unwrap(),
+                document: None,
+                size: 1,
+                reception_time: Timestamp::EPOCH,
+                origin: "http",
+            };
+            let amount = balance.as_str().map_or_else(|| balance.to_string(), str::to_owned);
+            let balances = Effect::SetBalances {
+                chain: "ETH".into(),
+                dapp: String::new(),
+                height: 1,
+                entries: vec![BalanceEntry { address: owner, amount }],
+                source: post.message.item_hash.clone(),
+            };
+            transaction.process(new, &[balances]).unwrap();
+        }
+        Job::Credit => {
+            let amount = balance.as_i64().unwrap_or_else(|| balance.as_str().unwrap().parse().unwrap());
+            let time = Timestamp::from_secs(1);
+            let message = ItemHash::sha256(b"grant");
+            let moment = Moment { time, is_expense: false, message: message.clone() };
+            let row = HistoryRow {
+                place: HistoryPlace { moment, index: 0 },
+                kind: EntryKind::Granted,
+                address: owner.clone(),
+                amount,
+                expiration: None,
+                requested_expiration: None,
+                price: None,
+                bonus_amount: None,
+                tx_hash: None,
+                token: None,
+                chain: None,
+                provider: None,
+                origin: None,
+                origin_ref: None,
+                payment_method: None,
+                expense_count: None,
+                expense_size_mib: None,
+            };
+            let key = LotKey { time, message, index: 0 };
+            let lot = Lot { key, owner, remaining: amount, expiration: None };
+            let grant = [CreditEffect::AddRows(vec![row]), CreditEffect::AddLot(lot)];
+            transaction.apply_credits(&grant).unwrap();
+        }
+    }
+}
+
+fn outcome(place: &Place, message: &Value, hash: &ItemHash) -> Value {
+    let one = |sql: String| Some(place.by_hand(&sql)).filter(|text| !text.is_empty());
+    let number = ItemHash::as_str(hash);
+    let pin = one(format!("SELECT kind FROM file_pins WHERE pinned_by = '{number}'"));
+    let record = one(format!(
+        "SELECT CAST(size AS TEXT) FROM removals WHERE item_hash = '{number}' AND size IS NOT NULL \
+         AND removed_at IS NULL"
+    ));
+    json!({
+        "item_hash": message["item_hash"],
+        "status": one(format!("SELECT status FROM statuses WHERE item_hash = '{number}'")),
+        "pin_type": pin,
+        "removed_record_size": record.map(|size| size.parse::<u64>().unwrap()),
+    })
+}
+
+fn recorded_jobs(engine: Engine) {
+    let Some(file) = recorded("balance_jobs.json") else { return };
+    let cases = file["cases"].as_array().unwrap();
+    let place = engine.place();
+    let (store, mut writer) = Store::open(place.location()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let now = Timestamp::from_secs(1_800_000_000);
+    let circumstances = Circumstances { now, is_catching_up: false };
+    for case in cases {
+        let name = case["name"].as_str().unwrap();
+        let job = if case["job"] == "balance" { Job::Hold } else { Job::Credit };
+        let messages = case["messages"].as_array().unwrap();
+        let mut transaction = writer.begin().unwrap();
+        let mut hashes = Vec::new();
+        for (number, message) in messages.iter().enumerate() {
+            let hash = insert(&mut transaction, message, number, job);
+            if message["status"] != "processed" {
+                transaction.step_removal(&hash, Event::Shortfall, &circumstances).unwrap();
+            }
+            if message["status"] == "removed" {
+                let later = Circumstances { now: now.plus_micros(i64::MAX / 4), is_catching_up: false };
+                let step = transaction.step_removal(&hash, Event::Collect, &later).unwrap();
+                assert_eq!(step.standing, Standing::Removed { at: later.now });
+            }
+            hashes.push(hash);
+        }
+        fund(&mut transaction, job, &case["balance"]);
+        transaction.commit().unwrap();
+
+        let state = JobState::resume(job, runtime.block_on(store.job_state(job)).unwrap(), now);
+        let page = runtime.block_on(store.job_page(state.clone(), now, 100)).unwrap();
+        let mut changes = Vec::new();
+        let rows = page.rows.into_iter().map(Ok::<_, Infallible>);
+        let report = settle_page(job, &RemovalRules::default(), true, &page.accounts, rows, |change| {
+            changes.push(change);
+        })
+        .unwrap();
+        assert_eq!(report.strays, 0, "{name}");
+        let mut transaction = writer.begin().unwrap();
+        for change in changes {
+            let event = match change.verdict {
+                Verdict::Remove => Event::Shortfall,
+                _ => Event::Covered,
+            };
+            transaction.step_removal(&change.message.message, event, &circumstances).unwrap();
+        }
+        let state = state.advanced(page.accounts.last().map(|account| account.address.clone()));
+        transaction.set_job(&state).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(runtime.block_on(store.job_state(job)).unwrap(), Some(state), "{name}");
+        let outcomes: Value =
+            messages.iter().zip(&hashes).map(|(message, hash)| outcome(&place, message, hash)).collect();
+        assert_eq!(outcomes, case["expected"], "{name}");
+        let digest = runtime.block_on(store.recompute_digest()).unwrap();
+        assert_eq!(digest.kept, digest.recomputed, "{name}");
+        writer.empty().unwrap();
+    }
+    println!("balance_jobs.json: {} cases agree on {engine:?}", cases.len());
+    assert_eq!(cases.len(), 24);
+}
