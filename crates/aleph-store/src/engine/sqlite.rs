@@ -12,7 +12,7 @@ use crate::StoreError;
 /// Most page cache of the writer and of one reader, in KiB; taken as it is needed. The writer's holds the
 /// upper levels of every index of some millions of messages and all pages of a large transaction: with a
 /// million messages stored, a batch of 3,000 changes some 10,000 pages, and those that do not fit are
-/// written to the log and read from it again before the commit (`docs/adr/0013-speed-of-the-writer.md`).
+/// written to the log and read from it again before the commit (`docs/adr/0014-speed-of-the-writer.md`).
 const WRITER_CACHE_KIB: i64 = 96 * 1024;
 const READER_CACHE_KIB: i64 = 2 * 1024;
 

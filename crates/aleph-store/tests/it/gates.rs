@@ -41,7 +41,7 @@ impl World {
         let network = Network {
             publishers: Publishers {
                 balances: publishers.clone(),
-                credits: publishers.clone(),
+                credits: publishers,
                 metrics: Vec::new(),
             },
             payments: Some(Payments::default()),
