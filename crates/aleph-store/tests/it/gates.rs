@@ -39,11 +39,7 @@ impl World {
         let (store, writer) = Store::open(place.location()).unwrap();
         let publishers = vec![Address::from(PUBLISHER)];
         let network = Network {
-            publishers: Publishers {
-                balances: publishers.clone(),
-                credits: publishers,
-                metrics: Vec::new(),
-            },
+            publishers: Publishers { balances: publishers.clone(), credits: publishers, metrics: Vec::new() },
             payments: Some(Payments::default()),
         };
         Self { writer, store, network, time: START, _place: place }
