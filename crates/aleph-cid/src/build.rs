@@ -1,6 +1,7 @@
 mod check;
 mod directory;
 mod file;
+mod map;
 mod shard;
 mod tree;
 
@@ -8,6 +9,7 @@ pub use check::FileCheck;
 pub(crate) use directory::is_usable_name;
 pub use directory::{DirectoryBuilder, MAX_NAME, NameError, symlink};
 pub use file::FileBuilder;
+pub use map::{FileMap, FileMapBuilder};
 pub use tree::{MAX_TREE_DEPTH, TreeBuilder, TreeError};
 
 use crate::block::{BlockSink, Discard};

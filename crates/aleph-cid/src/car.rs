@@ -1,11 +1,13 @@
 mod error;
 mod export;
 mod header;
+mod index;
 mod reader;
 
 pub use error::CarError;
 pub use export::export_car;
 pub use header::CarHeader;
+pub use index::{CarIndex, CarIndexer, IndexEntry, IndexError, MAX_INDEXED};
 pub use reader::{CarItem, CarLimits, CarReader, CarTotals};
 
 use crate::cid::Cid;

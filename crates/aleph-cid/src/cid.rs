@@ -141,6 +141,11 @@ impl Cid {
         Self::from_digest(version, codec, Sha256::digest(block).into())
     }
 
+    /// The version 1 CID of a codec's code.
+    pub(crate) fn of_code(code: u64, digest: [u8; 32]) -> Self {
+        Self::from_digest(Version::V1, Codec::from_code(code), digest)
+    }
+
     fn from_digest(version: Version, codec: Codec, digest: [u8; 32]) -> Self {
         let hash = Multihash::wrap(SHA2_256, &digest).unwrap_or_default();
         match (version, codec) {

@@ -10,7 +10,8 @@
 //!   next, check it, and give what it holds. [`read_file`] and its siblings do the same on a
 //!   [`BlockSource`];
 //! * **archives**: [`CarReader`] checks every block of a CAR while it streams; [`export_car`] writes one,
-//!   and so do [`CarHeader`] and [`car_section_head`] piece by piece.
+//!   and so do [`CarHeader`] and [`car_section_head`] piece by piece. [`CarIndexer`] accepts an archive that is
+//!   one whole tree and notes where its blocks are; [`FileMap`] does the same for the plain bytes of a file.
 //!
 //! Invariants:
 //!
@@ -58,10 +59,13 @@ mod varint;
 
 pub use block::{BlockSink, BlockSource, Discard, Leaf, MemoryBlocks};
 pub use build::{
-    Built, DirectoryBuilder, FileBuilder, FileCheck, MAX_NAME, MAX_TREE_DEPTH, NameError, TreeBuilder,
-    TreeError, cid_of, symlink,
+    Built, DirectoryBuilder, FileBuilder, FileCheck, FileMap, FileMapBuilder, MAX_NAME, MAX_TREE_DEPTH,
+    NameError, TreeBuilder, TreeError, cid_of, symlink,
 };
-pub use car::{CarError, CarHeader, CarItem, CarLimits, CarReader, CarTotals, car_section_head, export_car};
+pub use car::{
+    CarError, CarHeader, CarIndex, CarIndexer, CarItem, CarLimits, CarReader, CarTotals, IndexEntry,
+    IndexError, MAX_INDEXED, car_section_head, export_car,
+};
 pub use cid::{Cid, CidError, Codec, MAX_CID_TEXT, MAX_INLINE, Version};
 pub use layout::{Layout, LayoutError, MAX_BLOCK};
 pub use read::{

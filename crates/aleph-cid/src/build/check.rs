@@ -6,8 +6,8 @@ use crate::layout::Layout;
 /// Checks the plain bytes of a file against its CID, without its blocks.
 ///
 /// A CID does not say how its file was cut. This tries the layouts that are in use side by side, each
-/// for one pass of SHA-256: Kubo's default of the CID's version with either kind of leaves, and
-/// `unixfs-v1-2025`. A file of yet another layout can't be checked like this: fetch its blocks and
+/// for one pass of SHA-256: Kubo's defaults of both versions, that of the CID's version with the other kind of
+/// leaves, and `unixfs-v1-2025`. A file of yet another layout can't be checked like this: fetch its blocks and
 /// read them with [`crate::FileWalk`].
 ///
 /// ```
@@ -27,13 +27,7 @@ pub struct FileCheck {
 impl FileCheck {
     /// Before the first byte of the file that should be `expected`.
     pub fn new(expected: Cid) -> Self {
-        let layouts: &[Layout] = match (expected.version(), expected.codec()) {
-            (Version::V0, _) => &[Layout::KUBO_V0, WITH_RAW_LEAVES],
-            // A file of one block: larger leaves give it whenever smaller ones do.
-            (Version::V1, Codec::Raw) => &[Layout::UNIXFS_V1_2025],
-            (Version::V1, Codec::DagPb) => &[Layout::KUBO_V1, WRAPPED, Layout::UNIXFS_V1_2025],
-            (Version::V1, _) => &[],
-        };
+        let layouts = layouts(&expected);
         Self { expected, builders: layouts.iter().map(|layout| FileBuilder::new(*layout)).collect() }
     }
 
@@ -48,8 +42,20 @@ impl FileCheck {
     pub fn finish(self) -> Option<Built> {
         self.builders.into_iter().find_map(|builder| {
             let Ok(built) = builder.finish(&mut Discard);
-            (built.cid == self.expected).then_some(built)
+            built.cid.is_same_block(&self.expected).then_some(built)
         })
+    }
+}
+
+/// The layouts that may have led to a CID. A root has two names, so one of version 0 may be that of a file
+/// whose other blocks are named in version 1, and the other way round.
+pub(super) fn layouts(expected: &Cid) -> &'static [Layout] {
+    match (expected.version(), expected.codec()) {
+        (Version::V0, _) => &[Layout::KUBO_V0, Layout::KUBO_V1, WITH_RAW_LEAVES, Layout::UNIXFS_V1_2025],
+        // A file of one block: larger leaves give it whenever smaller ones do.
+        (Version::V1, Codec::Raw) => &[Layout::UNIXFS_V1_2025],
+        (Version::V1, Codec::DagPb) => &[Layout::KUBO_V1, Layout::KUBO_V0, WRAPPED, Layout::UNIXFS_V1_2025],
+        (Version::V1, _) => &[],
     }
 }
 

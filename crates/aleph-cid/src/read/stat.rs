@@ -29,7 +29,7 @@ impl fmt::Display for NodeKind {
 }
 
 impl NodeKind {
-    pub(super) fn of(message: &UnixFs<'_>) -> Self {
+    pub(crate) fn of(message: &UnixFs<'_>) -> Self {
         match message.node_type {
             NodeType::File | NodeType::Raw => Self::File,
             NodeType::Directory | NodeType::HamtShard => Self::Directory,
