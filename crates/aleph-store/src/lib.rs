@@ -37,7 +37,9 @@ pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
 pub use location::{Location, LocationError, PostgresUrl};
 pub use money::{
-    DueRemoval, HistoryColumn, HistoryFilter, HistorySort, HistorySummary, JobPage, Removal, StoredCost,
+    AccountBalance, BalanceFilter, BalanceStart, CostFilter, CostPlace, CostSummary, DueRemoval,
+    HistoryColumn, HistoryFilter, HistorySort, HistorySummary, JobPage, Recalculated, Removal, ResourceCost,
+    StoredCost,
 };
 pub use store::Store;
 pub use sync::LogEntry;

@@ -5,7 +5,9 @@ mod balances;
 mod costs;
 mod credits;
 mod jobs;
+mod lists;
 mod queries;
+mod recalculate;
 mod removals;
 
 pub(crate) use balances::{set_balances, token_balance};
@@ -14,7 +16,9 @@ pub(crate) use credits::{Credits, apply_credits, valid_credits};
 pub(crate) use removals::forget_removal;
 
 pub use jobs::JobPage;
+pub use lists::{AccountBalance, BalanceFilter, BalanceStart, CostFilter, CostSummary, ResourceCost};
 pub use queries::{HistoryColumn, HistoryFilter, HistorySort, HistorySummary, StoredCost};
+pub use recalculate::{CostPlace, Recalculated};
 pub use removals::{DueRemoval, Removal};
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -7,6 +7,7 @@ mod gates;
 mod histories;
 mod jobs;
 mod ledger;
+mod money_lists;
 mod opening;
 mod place;
 mod rules;
