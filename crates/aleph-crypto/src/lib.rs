@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod auth_token;
 mod avalanche;
 mod base58;
 mod base64_lenient;
@@ -43,6 +44,7 @@ mod substrate;
 mod tezos;
 mod verified;
 
+pub use auth_token::{AuthKey, sign_auth_token};
 pub use error::{KeyError, SignatureError};
 pub use evm::{EvmAddress, EvmKey, EvmSignature, recover_eip191};
 pub use nuls::{Nuls2Network, NulsTemplate};
