@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use aleph_types::ItemHash;
 
 use crate::Product;
@@ -40,6 +42,25 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// What it is about.
+    fn subject(&self) -> Subject {
+        match self {
+            Self::PriceKept { product, .. } | Self::PriceUnusable { product, .. } => {
+                Subject::Product(*product)
+            }
+            Self::UnknownProduct { key } => Subject::Key(key.clone()),
+            Self::SettingKept { field, .. } => Subject::Setting(field),
+        }
+    }
+
+    /// The element of the aggregate that is malformed, where it is known.
+    pub fn element(&self) -> Option<&ItemHash> {
+        match self {
+            Self::PriceKept { element, .. } | Self::PriceUnusable { element, .. } => element.as_ref(),
+            Self::UnknownProduct { .. } | Self::SettingKept { .. } => None,
+        }
+    }
+
     /// A short stable word: the label of the metric that counts notices.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -65,5 +86,31 @@ impl std::fmt::Display for Notice {
                 write!(f, "setting '{field}' is malformed, the last good one stays: {fault}")
             }
         }
+    }
+}
+
+/// What a notice is about: the newest element that names it decides whether the notice stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    Product(Product),
+    Key(String),
+    Setting(&'static str),
+}
+
+/// The notices that hold after a number of elements: what a later one puts right is no notice any more.
+#[derive(Debug, Default)]
+pub(crate) struct StandingNotices(BTreeMap<Subject, Notice>);
+
+impl StandingNotices {
+    /// Takes an element that names `subjects`, and what was wrong with it.
+    pub(crate) fn take(&mut self, subjects: impl Iterator<Item = Subject>, found: Vec<Notice>) {
+        for subject in subjects {
+            self.0.remove(&subject);
+        }
+        self.0.extend(found.into_iter().map(|notice| (notice.subject(), notice)));
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Notice> {
+        self.0.into_values().collect()
     }
 }

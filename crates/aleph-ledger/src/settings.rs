@@ -4,6 +4,7 @@
 use aleph_types::{Address, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::notice::{StandingNotices, Subject};
 use crate::{Element, Notice};
 
 /// Key of the settings aggregate.
@@ -31,6 +32,9 @@ const CARDS: [(&str, &str, &str); 19] = [
     ("GA100 [A100 PCIe 80GB]", "A100", "20b5"),
     ("GA100 [A100X]", "A100", "20b8"),
 ];
+
+/// The keys that count here.
+const FIELDS: [&str; 3] = ["compatible_gpus", "community_wallet_address", "community_wallet_timestamp"];
 
 /// A graphics card that the network knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,17 +92,20 @@ impl Settings {
     }
 
     /// The settings after every element of the aggregate, in any order: as [`Settings::read`], but the
-    /// last good value of a key is the same on every node.
+    /// last good value of a key is the same on every node, and what a later element puts right is no
+    /// notice.
     pub fn of_elements(mut elements: Vec<Element>) -> (Self, Vec<Notice>) {
         Element::sort(&mut elements);
         let mut in_force = Self::default();
-        let mut notices = Vec::new();
+        let mut notices = StandingNotices::default();
         for (number, element) in elements.iter().enumerate() {
             let mut next = if number == 0 { Self::empty() } else { in_force.clone() };
-            notices.extend(next.take(&element.content, &in_force));
+            let found = next.take(&element.content, &in_force);
+            let named = FIELDS.into_iter().filter(|field| element.content.contains_key(*field));
+            notices.take(named.map(Subject::Setting), found);
             in_force = next;
         }
-        (in_force, notices)
+        (in_force, notices.into_list())
     }
 
     /// Takes the keys that are there.
@@ -189,5 +196,10 @@ mod tests {
             assert!(settings.compatible_gpus.is_empty(), "the first element ended the defaults");
             assert_eq!(notices.len(), 2);
         }
+        let (_, notices) = Settings::of_elements(vec![
+            element("a", 1, json!({"community_wallet_address": 5, "compatible_gpus": "all"})),
+            element("b", 2, json!({"community_wallet_address": "0xC"})),
+        ]);
+        assert!(matches!(notices.as_slice(), [Notice::SettingKept { field: "compatible_gpus", .. }]));
     }
 }

@@ -3,8 +3,9 @@ use std::cmp::Reverse;
 use aleph_types::{ItemHash, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Origin, PriceTable};
+use super::{Origin, PriceTable, Product};
 use crate::Notice;
+use crate::notice::{StandingNotices, Subject};
 
 /// One AGGREGATE message of the publisher of prices and settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,16 +47,17 @@ impl Timeline {
     pub fn new(mut elements: Vec<Element>) -> Self {
         Element::sort(&mut elements);
         let mut table = PriceTable::default();
-        let mut notices = Vec::new();
+        let mut notices = StandingNotices::default();
         let mut steps = Vec::with_capacity(elements.len());
         for element in elements {
             let origin = Origin::Element { message: element.message, time: element.time };
             let (next, found) = table.follow(&element.content, &origin);
-            notices.extend(found);
+            let named = element.content.keys().filter_map(|key| Product::of_key(key)).map(Subject::Product);
+            notices.take(named, found);
             steps.push((element.time, next.clone()));
             table = next;
         }
-        Self { steps, defaults: PriceTable::default(), notices }
+        Self { steps, defaults: PriceTable::default(), notices: notices.into_list() }
     }
 
     /// The prices in force now: those that new messages pay.
@@ -77,7 +79,7 @@ impl Timeline {
         self.steps.len()
     }
 
-    /// What an operator should know of the elements.
+    /// What an operator should know of the elements: what is wrong, and no later element put right.
     pub fn notices(&self) -> &[Notice] {
         &self.notices
     }
@@ -132,6 +134,24 @@ mod tests {
             assert_eq!(timeline.notices().len(), 2, "{:?}", timeline.notices());
             assert!(timeline.notices().iter().any(|notice| notice.to_string().contains("moon_base")));
         }
+    }
+
+    #[test]
+    fn what_was_put_right_is_no_notice_any_more() {
+        let bad = element("a", 100, json!({"storage": {"price": 5}, "program": 7, "moon_base": {}}));
+        let worse = element("b", 200, json!({"storage": {"price": 6}, "moon_base": {}}));
+        let right = element("c", 300, storage("1"));
+        let texts = |elements: &[&Element]| -> Vec<String> {
+            let timeline = Timeline::new(elements.iter().copied().cloned().collect());
+            timeline.notices().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(texts(&[&bad]).len(), 3);
+        let twice = texts(&[&bad, &worse]);
+        assert_eq!(twice.len(), 3, "each thing once: {twice:?}");
+        let left = texts(&[&right, &worse, &bad]);
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(!left.iter().any(|text| text.contains("storage")), "{left:?}");
+        assert_eq!(texts(&[&right]), [""; 0]);
     }
 
     #[test]
