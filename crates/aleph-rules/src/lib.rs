@@ -40,7 +40,7 @@ pub use facts::{
     AggregateFact, AmendFact, ElementFact, Facts, Fate, PinFact, PostFact, StoredMessage, TagFact,
     TagVersion, VmFact,
 };
-pub use node_post::{BalanceEntry, MetricRow, NetworkMetrics, NodePost, Publishers};
+pub use node_post::{BalanceEntry, MetricRow, NetworkMetrics, NodePost, Publishers, Unheeded};
 pub use payment::Payments;
 pub use permissions::{Subject, granting_entry};
 pub use stamp::Stamp;

@@ -119,6 +119,45 @@ impl NodePost {
     }
 }
 
+/// Why a post of a type that nodes act upon is an ordinary post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unheeded {
+    /// Its owner is none of the configured publishers.
+    Publisher,
+    /// It came on another channel than such posts count on.
+    Channel,
+}
+
+impl Unheeded {
+    /// Why a post of that type, owner and channel has no effect; `None` when it has one, and for types
+    /// that no node acts upon.
+    pub fn of(
+        post_type: &str,
+        owner: &Address,
+        channel: Option<&Channel>,
+        publishers: &Publishers,
+    ) -> Option<Self> {
+        let (may, expected) = match post_type {
+            BALANCES => (publishers.balances.contains(owner), None),
+            METRICS => (publishers.metrics.contains(owner), Some(SCORING_CHANNEL)),
+            other => match CreditKind::of_post_type(other)? {
+                CreditKind::Transfer => (true, Some(CREDIT_CHANNEL)),
+                CreditKind::Distribution | CreditKind::Expense => {
+                    (publishers.credits.contains(owner), Some(CREDIT_CHANNEL))
+                }
+            },
+        };
+        let on = channel.map(Channel::as_str);
+        if !may {
+            Some(Self::Publisher)
+        } else if expected.is_some() && expected != on {
+            Some(Self::Channel)
+        } else {
+            None
+        }
+    }
+}
+
 /// Whether a text that is looked up by is longer than an index holds.
 fn has_long_text(credits: &CreditPost) -> bool {
     let long = |text: &str| text.len() > limits::INDEXED_TEXT;
@@ -275,6 +314,9 @@ mod tests {
         ] {
             let found = recognised(post_type, owner, channel, body).unwrap();
             assert_eq!(found.is_some(), counts, "{post_type} of {owner} on {channel}");
+            let (owner, channel) = (Address::from(owner), Channel::from(channel));
+            let unheeded = Unheeded::of(post_type, &owner, Some(&channel), &publishers());
+            assert_eq!(unheeded.is_none(), counts || post_type == "amend", "{post_type}: {unheeded:?}");
         }
     }
 
