@@ -46,6 +46,19 @@ pub enum BlobError {
         #[source]
         source: io::Error,
     },
+    /// The object store failed or can't be reached.
+    #[error(
+        "can't {action} '{key}' in the object store ({source}): see that it runs, and check the settings of `files.s3`"
+    )]
+    Remote {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The object.
+        key: String,
+        /// The store's own error.
+        #[source]
+        source: Box<object_store::Error>,
+    },
     /// The background task that did the work was cancelled, as happens when the runtime stops, or
     /// an earlier write of the same writer failed.
     #[error("the write was interrupted: start it again")]
@@ -71,9 +84,18 @@ impl BlobError {
         match self {
             Self::UnsafeName(_) | Self::WrongHash { .. } | Self::TooLarge { .. } => ErrorKind::Rejected,
             Self::NoSpace { .. } => ErrorKind::NoSpace,
-            Self::Io { .. } | Self::Interrupted => ErrorKind::Unavailable,
+            Self::Io { .. } | Self::Remote { .. } | Self::Interrupted => ErrorKind::Unavailable,
             Self::Unverifiable(_) => ErrorKind::Bug,
         }
+    }
+
+    /// Wraps an error of the object store.
+    pub(crate) fn remote(
+        action: &'static str,
+        key: &object_store::path::Path,
+    ) -> impl FnOnce(object_store::Error) -> Self {
+        let key = key.to_string();
+        move |source| Self::Remote { action, key, source: Box::new(source) }
     }
 
     /// Wraps an error of the file system, telling a full disk from the rest.

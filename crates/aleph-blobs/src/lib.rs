@@ -1,16 +1,16 @@
-//! Files by the hash of their content: a local folder today, an object store behind the same
-//! type later.
+//! Files by the hash of their content: in a local folder, or in an object store that speaks S3, behind one
+//! type.
 //!
 //! Invariants:
 //!
 //! * A file that can be read under a hash was verified against that hash while it was written:
 //!   a wrong, cut or oversized upload leaves nothing behind.
-//! * What [`BlobWriter::finish`] or [`BlobStore::put_bytes`] answered is on disk: data, name and
-//!   folder were synchronised first.
+//! * What [`BlobWriter::finish`] or [`BlobStore::put_bytes`] answered is on disk (data, name and
+//!   folder were synchronised first), or the object store has confirmed it.
 //! * Only hashes that [`aleph_types::ItemHash::parse`] accepts become file names; the loose 64
 //!   characters of envelopes can't reach the file system.
-//! * A writer holds at most two blocks ([`BLOCK_SIZE`]) in memory, whatever the file's size, and
-//!   never hashes or touches the disk on the async executor.
+//! * A writer holds at most two blocks ([`BLOCK_SIZE`]) in memory, to an object store also two parts of 5 MiB,
+//!   whatever the file's size, and never hashes or touches the disk on the async executor.
 //!
 //! ```
 //! # async fn example() -> Result<(), aleph_blobs::BlobError> {
@@ -24,14 +24,19 @@
 //! # }
 //! ```
 
+mod blob;
 mod error;
 mod local;
+mod s3;
 mod store;
 mod verifier;
+mod withdrawn;
 mod writer;
 
+pub use blob::{Blob, BlobStream};
 pub use error::{BlobError, ErrorKind};
-pub use local::{Iter, Withdrawal, Withdrawn};
+pub use s3::S3Options;
 pub use store::BlobStore;
 pub use verifier::{Sha256Verifier, Verifier};
+pub use withdrawn::{Withdrawal, Withdrawn};
 pub use writer::{BLOCK_SIZE, BlobWriter, Stored};

@@ -12,12 +12,13 @@ use tempfile::NamedTempFile;
 
 use crate::BlobError;
 use crate::verifier::{Sha256Verifier, Verifier};
+use crate::withdrawn::Withdrawal;
 
 mod iter;
 mod withdrawn;
 
-pub use iter::Iter;
-pub use withdrawn::{Withdrawal, Withdrawn};
+pub(crate) use iter::Iter;
+pub(crate) use withdrawn::WithdrawnFile;
 
 /// Three letters: never one of the two-character shard folders.
 const TEMPORARY: &str = "tmp";
@@ -29,15 +30,27 @@ const WITHDRAWN_PREFIX: &str = "withdrawn-";
 pub(crate) struct LocalFolder {
     root: Arc<Path>,
     temporary: Arc<Path>,
+    /// What names end in: empty for files.
+    suffix: &'static str,
 }
 
 impl LocalFolder {
     pub(crate) fn open(root: &Path) -> Result<Self, BlobError> {
         let temporary = root.join(TEMPORARY);
         fs::create_dir_all(&temporary).map_err(BlobError::io("create the folder", &temporary))?;
-        let folder = Self { root: root.into(), temporary: temporary.into() };
+        let folder = Self { root: root.into(), temporary: temporary.into(), suffix: "" };
         folder.remove_leftovers()?;
         Ok(folder)
+    }
+
+    /// The same folder, of what is named with `suffix`.
+    pub(crate) fn with_suffix(&self, suffix: &'static str) -> Self {
+        Self { suffix, ..self.clone() }
+    }
+
+    /// Whether files can be made here now.
+    pub(crate) fn check(&self) -> Result<(), BlobError> {
+        self.temporary().map(drop)
     }
 
     /// Removes temporary files whose writer is gone: a living writer holds a lock on its file.
@@ -71,11 +84,11 @@ impl LocalFolder {
             HashKind::Storage => (&name[0..2], &name[2..4]),
             HashKind::Ipfs => (&name[name.len() - 4..name.len() - 2], &name[name.len() - 2..]),
         };
-        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + name.len() + 8);
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + name.len() + 16);
         path.push(&self.root);
         path.push(first);
         path.push(second);
-        path.push(name);
+        path.push(format!("{name}{}", self.suffix));
         Ok(path)
     }
 
@@ -119,13 +132,13 @@ impl LocalFolder {
     /// Takes `hash` out, unless it was stored or confirmed less than `idle` ago.
     pub(crate) fn withdraw(&self, hash: &ItemHash, idle: Duration) -> Result<Withdrawal, BlobError> {
         let from = self.path(hash)?;
-        let to = self.temporary.join(format!("{WITHDRAWN_PREFIX}{hash}"));
+        let to = self.temporary.join(format!("{WITHDRAWN_PREFIX}{hash}{}", self.suffix));
         match fs::rename(&from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Withdrawal::Absent),
             Err(error) => return Err(BlobError::io("withdraw", &from)(error)),
         }
-        let mut withdrawn = Withdrawn { from, to, size: 0, settled: false };
+        let mut withdrawn = WithdrawnFile { from, to, size: 0, settled: false };
         // Looked at after the file lost its name: nobody can confirm it any more without storing it anew.
         let metadata =
             fs::symlink_metadata(&withdrawn.to).map_err(BlobError::io("look up", &withdrawn.to))?;
@@ -136,7 +149,7 @@ impl LocalFolder {
             withdrawn.restore()?;
             return Ok(Withdrawal::InUse);
         }
-        Ok(Withdrawal::Done(withdrawn))
+        Ok(Withdrawal::Done(withdrawn.into()))
     }
 
     pub(crate) fn verify(&self, hash: &ItemHash) -> Result<Option<bool>, BlobError> {
@@ -151,11 +164,11 @@ impl LocalFolder {
                 Err(error) => return Err(BlobError::io("read", &self.path(hash)?)(error)),
             }
         }
-        Ok(Some(verifier.finish() == *hash))
+        Ok(Some(verifier.finish(Some(hash)) == *hash))
     }
 
     pub(crate) fn iter(&self) -> Iter {
-        Iter::new(&self.root)
+        Iter::new(&self.root, self.suffix)
     }
 
     /// A new, empty, locked file in the temporary folder; removed when dropped.

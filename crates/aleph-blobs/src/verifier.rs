@@ -11,8 +11,9 @@ pub trait Verifier: Send + fmt::Debug {
     /// Takes the next bytes of the file.
     fn update(&mut self, block: &[u8]);
 
-    /// The hash of everything that passed.
-    fn finish(self: Box<Self>) -> ItemHash;
+    /// The hash of everything that passed. Where the same bytes have several names and `expected` is one of
+    /// them, it is that one.
+    fn finish(self: Box<Self>, expected: Option<&ItemHash>) -> ItemHash;
 }
 
 /// The verifier of storage hashes (`spec: messages.md §3`).
@@ -24,7 +25,7 @@ impl Verifier for Sha256Verifier {
         self.0.update(block);
     }
 
-    fn finish(self: Box<Self>) -> ItemHash {
+    fn finish(self: Box<Self>, _: Option<&ItemHash>) -> ItemHash {
         ItemHash::from_digest(self.0.finalize().into())
     }
 }

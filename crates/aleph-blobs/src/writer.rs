@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::BlobError;
 use crate::local::LocalFolder;
+use crate::s3::Upload;
 use crate::verifier::{Sha256Verifier, Verifier};
 
 /// Bytes hashed and written at a time on a blocking thread, while the next ones are collected.
@@ -38,18 +39,23 @@ enum Stage {
     Idle(Box<Sink>),
     /// A block is being hashed and written.
     Busy(JoinHandle<Block>),
-    /// A write failed or was cut; the temporary file is gone already.
+    /// A write failed or was cut; what was written is gone already.
     Failed,
 }
 
 /// A block that was taken: the sink, and the block's memory for the next one.
 type Block = Result<(Box<Sink>, Vec<u8>), BlobError>;
 
-/// The hash so far and the temporary file, once there is one.
+/// The hash so far, and what was written so far.
 struct Sink {
-    folder: LocalFolder,
     verifier: Box<dyn Verifier>,
-    file: Option<NamedTempFile>,
+    target: Target,
+}
+
+enum Target {
+    /// A temporary file, once there is one.
+    Local(LocalFolder, Option<NamedTempFile>),
+    S3(Upload),
 }
 
 impl fmt::Debug for BlobWriter {
@@ -62,8 +68,15 @@ impl fmt::Debug for BlobWriter {
 }
 
 impl BlobWriter {
-    pub(crate) fn new(folder: LocalFolder, limit: u64, verifier: Box<dyn Verifier>) -> Self {
-        let sink = Sink { folder, verifier, file: None };
+    pub(crate) fn local(folder: LocalFolder, limit: u64, verifier: Box<dyn Verifier>) -> Self {
+        Self::new(limit, Sink { verifier, target: Target::Local(folder, None) })
+    }
+
+    pub(crate) fn remote(upload: Upload, limit: u64, verifier: Box<dyn Verifier>) -> Self {
+        Self::new(limit, Sink { verifier, target: Target::S3(upload) })
+    }
+
+    fn new(limit: u64, sink: Sink) -> Self {
         Self { limit, written: 0, pending: Vec::new(), stage: Stage::Idle(Box::new(sink)) }
     }
 
@@ -95,32 +108,66 @@ impl BlobWriter {
         Ok(())
     }
 
+    /// Waits until the verifier has seen everything that was written: for callers that know it.
+    pub async fn pass(&mut self) -> Result<(), BlobError> {
+        if !self.pending.is_empty() {
+            self.hand_over().await?;
+        }
+        let (sink, _) = self.settle().await?;
+        self.stage = Stage::Idle(sink);
+        Ok(())
+    }
+
     /// Ends the file: checks its hash, synchronises it and gives it its name.
     ///
     /// With `expected`, any other content fails with [`BlobError::WrongHash`] and is removed.
     pub async fn finish(mut self, expected: Option<&ItemHash>) -> Result<Stored, BlobError> {
-        let (mut sink, _) = self.settle().await?;
+        let (sink, _) = self.settle().await?;
+        let Sink { mut verifier, target } = *sink;
         let pending = std::mem::take(&mut self.pending);
         let (size, expected) = (self.written, expected.cloned());
-        tokio::task::spawn_blocking(move || {
-            sink.verifier.update(&pending);
-            let Sink { folder, verifier, file } = *sink;
-            let hash = verifier.finish();
+        let named = move |pending: &[u8]| {
+            verifier.update(pending);
+            let hash = verifier.finish(expected.as_ref());
             check(&hash, expected)?;
-            store(&folder, hash, size, file, &pending)
-        })
-        .await
-        .unwrap_or(Err(BlobError::Interrupted))
+            Ok(hash)
+        };
+        match target {
+            Target::Local(folder, file) => {
+                crate::store::blocking(move || store(&folder, named(&pending)?, size, file, &pending)).await
+            }
+            Target::S3(mut upload) => {
+                let done = crate::store::blocking(move || Ok((named(&pending)?, pending))).await;
+                let (hash, pending) = done?;
+                upload.push(&pending).await?;
+                drop(pending);
+                upload.finish(&hash, size).await?;
+                Ok(Stored { hash, size })
+            }
+        }
     }
 
-    /// Sends the full block to a blocking thread, once the one before is done.
+    /// Sends the block to a blocking thread, once the one before is done.
     async fn hand_over(&mut self) -> Result<(), BlobError> {
         let (mut sink, spare) = self.settle().await?;
         let block = std::mem::replace(&mut self.pending, spare);
-        self.stage = Stage::Busy(tokio::task::spawn_blocking(move || {
-            sink.take(&block)?;
-            Ok((sink, block))
-        }));
+        self.stage = Stage::Busy(match sink.target {
+            Target::Local(..) => tokio::task::spawn_blocking(move || {
+                sink.take(&block)?;
+                Ok((sink, block))
+            }),
+            Target::S3(_) => tokio::spawn(async move {
+                let work = crate::store::blocking(move || {
+                    sink.verifier.update(&block);
+                    Ok((sink, block))
+                });
+                let (mut sink, block) = work.await?;
+                if let Target::S3(upload) = &mut sink.target {
+                    upload.push(&block).await?;
+                }
+                Ok((sink, block))
+            }),
+        });
         Ok(())
     }
 
@@ -141,15 +188,16 @@ impl BlobWriter {
 }
 
 impl Sink {
+    /// Hashes and writes a block to the disk.
     fn take(&mut self, block: &[u8]) -> Result<(), BlobError> {
         self.verifier.update(block);
-        let mut file = match self.file.take() {
+        let Target::Local(folder, file) = &mut self.target else { return Ok(()) };
+        let file = match file {
             Some(file) => file,
-            None => self.folder.temporary()?,
+            None => file.insert(folder.temporary()?),
         };
-        file.write_all(block).map_err(BlobError::io("write", file.path()))?;
-        self.file = Some(file);
-        Ok(())
+        let path = file.path().to_owned();
+        file.write_all(block).map_err(BlobError::io("write", &path))
     }
 }
 
@@ -157,7 +205,7 @@ impl Sink {
 pub(crate) fn put(folder: &LocalFolder, content: &[u8]) -> Result<Stored, BlobError> {
     let mut verifier = Box::<Sha256Verifier>::default();
     verifier.update(content);
-    store(folder, verifier.finish(), content.len() as u64, None, content)
+    store(folder, verifier.finish(None), content.len() as u64, None, content)
 }
 
 fn check(actual: &ItemHash, expected: Option<ItemHash>) -> Result<(), BlobError> {

@@ -8,18 +8,19 @@ use crate::BlobError;
 
 /// Walks the stored files of a folder; see [`crate::BlobStore::iter`].
 #[derive(Debug)]
-pub struct Iter {
+pub(crate) struct Iter {
     /// The open folders on the way down: root, first shard, second shard.
     levels: Vec<(PathBuf, ReadDir)>,
     failed: Option<BlobError>,
+    suffix: &'static str,
 }
 
 /// Files are two folders below the root.
 const DEPTH: usize = 3;
 
 impl Iter {
-    pub(super) fn new(root: &Path) -> Self {
-        let mut iter = Self { levels: Vec::with_capacity(DEPTH), failed: None };
+    pub(super) fn new(root: &Path, suffix: &'static str) -> Self {
+        let mut iter = Self { levels: Vec::with_capacity(DEPTH), failed: None, suffix };
         iter.descend(root.to_owned());
         iter
     }
@@ -61,6 +62,7 @@ impl Iterator for Iter {
                 }
                 continue;
             }
+            let Some(name) = name.strip_suffix(self.suffix) else { continue };
             let Ok(hash) = ItemHash::parse(name) else { continue };
             match entry.metadata() {
                 Ok(metadata) if metadata.is_file() => return Some(Ok((hash, metadata.len()))),

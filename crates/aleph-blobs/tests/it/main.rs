@@ -1,7 +1,10 @@
 //! Files in and out of a real folder.
 
+mod conformance;
 mod full_disk;
 mod reading;
+mod s3;
+mod s3_server;
 mod withdrawing;
 mod writing;
 

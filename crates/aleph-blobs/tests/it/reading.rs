@@ -1,6 +1,5 @@
 use aleph_blobs::{BlobError, ErrorKind};
 use aleph_types::ItemHash;
-use tokio::io::AsyncReadExt as _;
 
 use crate::{files_below, noise, store};
 
@@ -10,8 +9,8 @@ async fn what_is_not_there_is_none() {
     let hash = ItemHash::sha256(b"missing");
     assert_eq!(store.read(&hash, 10).await.unwrap(), None);
     assert_eq!(store.read_sync(&hash, 10).unwrap(), None);
-    assert!(store.open_file(&hash).await.unwrap().is_none());
-    assert!(store.open_file_sync(&hash).unwrap().is_none());
+    assert!(store.find(&hash).await.unwrap().is_none());
+    assert!(store.find_sync(&hash).unwrap().is_none());
     assert_eq!(store.size(&hash).await.unwrap(), None);
     assert!(!store.contains(&hash).await.unwrap());
     assert!(!store.remove(&hash).await.unwrap());
@@ -34,13 +33,11 @@ async fn an_open_file_survives_its_removal() {
     let (folder, store) = store();
     let content = noise(100_000);
     let hash = store.put_bytes(content.clone()).await.unwrap().hash;
-    let (mut file, size) = store.open_file(&hash).await.unwrap().unwrap();
-    assert_eq!(size, 100_000);
+    let blob = store.find(&hash).await.unwrap().unwrap();
+    assert_eq!(blob.size(), 100_000);
     assert!(store.remove(&hash).await.unwrap());
     assert!(files_below(folder.path()).is_empty());
-    let mut read = Vec::new();
-    file.read_to_end(&mut read).await.unwrap();
-    assert_eq!(read, content);
+    assert_eq!(blob.read_at(0..u64::MAX).await.unwrap(), content);
 }
 
 #[tokio::test]
@@ -63,7 +60,7 @@ async fn names_that_could_leave_the_folder_are_refused() {
         let error = store.read(&hash, 10).await.unwrap_err();
         assert!(matches!(&error, BlobError::UnsafeName(_)), "{text}");
         assert_eq!(error.kind(), ErrorKind::Rejected);
-        assert!(store.open_file(&hash).await.is_err());
+        assert!(store.find(&hash).await.is_err());
         assert!(store.remove(&hash).await.is_err());
         assert!(store.size_sync(&hash).is_err());
     }
