@@ -1,8 +1,13 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use aleph_types::content::AggregateContent;
-use aleph_types::{Address, MessageType};
+use aleph_types::{Address, ItemHash, MessageType};
 
 use crate::permissions::{self, Subject};
-use crate::{AggregateState, Candidate, Decision, Effect, ElementFact, Facts, FieldValue, Stamp};
+use crate::{
+    AggregateFact, AggregateState, Candidate, Decision, Effect, Facts, FieldValue, HiddenField, Stamp,
+    WonField,
+};
 
 /// The network builds no aggregates of this owner: elements are kept, and nothing can be read
 /// (`spec: messages.md §14`).
@@ -31,78 +36,93 @@ pub(crate) fn decide<F: Facts>(
         return Ok(None);
     }
     let stamp = Stamp { time: element.time, hash: message.item_hash.clone() };
-    let state = match facts.aggregate(&element.address, &element.key)? {
-        None => AggregateState {
-            owner: element.address.clone(),
-            key: element.key.clone(),
-            first: stamp.clone(),
-            last: stamp.clone(),
-            elements: 1,
-        },
-        Some(head) => AggregateState {
-            owner: element.address.clone(),
-            key: element.key.clone(),
-            first: if precedes(&stamp, &head.first) { stamp.clone() } else { head.first },
-            last: if stamp.supersedes(&head.last) { stamp.clone() } else { head.last },
+    let before = facts.aggregate(&element.address, &element.key)?;
+    let head = match &before {
+        None => AggregateFact { first: stamp.clone(), last: stamp.clone(), elements: 1 },
+        Some(head) => AggregateFact {
+            first: if precedes(&stamp, &head.first) { stamp.clone() } else { head.first.clone() },
+            last: if stamp.supersedes(&head.last) { stamp.clone() } else { head.last.clone() },
             elements: head.elements + 1,
         },
     };
     let names: Vec<&str> = element.content.keys().map(String::as_str).collect();
     let stamps = facts.field_stamps(&element.address, &element.key, &names)?;
-    let fields = element
-        .content
-        .iter()
-        .zip(stamps)
-        .filter(|(_, set_by)| set_by.as_ref().is_none_or(|set_by| stamp.supersedes(set_by)))
-        .map(|((field, value), _)| FieldValue {
-            field: field.clone(),
-            value: value.clone(),
-            stamp: stamp.clone(),
-        })
-        .collect();
-    effects.push(Effect::MergeAggregate { state, fields });
+    let (mut won, mut lost) = (Vec::new(), Vec::new());
+    for ((field, value), over) in element.content.iter().zip(stamps) {
+        let (field, stamp) = (field.clone(), stamp.clone());
+        if over.as_ref().is_some_and(|over| !stamp.supersedes(over)) {
+            lost.push(HiddenField { field, stamp });
+        } else {
+            won.push(WonField { field: FieldValue { field, value: value.clone(), stamp }, over });
+        }
+    }
+    let state = AggregateState { owner: element.address.clone(), key: element.key.clone(), head };
+    effects.push(Effect::MergeAggregate { state, before, won, lost });
     Ok(None)
 }
 
-/// The aggregate that `elements` make up; `None` for the head when there are none, or when it is one that
-/// is never built.
-pub(crate) fn rebuild(
+/// What is left of an aggregate without these elements, which are stored still. The work grows with what the
+/// elements set, not with how many others there are: a field that one of them had won goes to the best of
+/// those that are hidden behind it, and the others stay as they are.
+pub(crate) fn reduce<F: Facts>(
     owner: &Address,
     key: &str,
-    elements: Vec<ElementFact>,
-) -> (Option<AggregateState>, Vec<FieldValue>) {
-    let mut fields: std::collections::BTreeMap<String, FieldValue> = std::collections::BTreeMap::new();
-    let mut head: Option<AggregateState> = None;
-    let elements = if owner.as_str() == NEVER_BUILT { Vec::new() } else { elements };
-    for element in elements {
-        head = Some(match head {
-            None => AggregateState {
-                owner: owner.clone(),
-                key: key.to_owned(),
-                first: element.stamp.clone(),
-                last: element.stamp.clone(),
-                elements: 1,
-            },
-            Some(mut head) => {
-                if precedes(&element.stamp, &head.first) {
-                    head.first = element.stamp.clone();
-                }
-                if element.stamp.supersedes(&head.last) {
-                    head.last = element.stamp.clone();
-                }
-                head.elements += 1;
-                head
-            }
-        });
-        for (field, value) in element.content {
-            let wins = fields.get(&field).is_none_or(|present| element.stamp.supersedes(&present.stamp));
-            if wins {
-                let stamp = element.stamp.clone();
-                fields.insert(field.clone(), FieldValue { field, value, stamp });
+    elements: &[Stamp],
+    gone: &BTreeSet<ItemHash>,
+    facts: &mut F,
+) -> Result<Option<Effect>, F::Error> {
+    // One that is never built.
+    let Some(before) = facts.aggregate(owner, key)? else { return Ok(None) };
+    let left = before.elements.saturating_sub(elements.len() as u64);
+    let first = match gone.contains(&before.first.hash) {
+        true if left > 0 => facts.oldest_element(owner, key, gone)?,
+        _ => Some(before.first.clone()),
+    };
+    let last = match gone.contains(&before.last.hash) {
+        true if left > 0 => facts.newest_element(owner, key, gone)?,
+        _ => Some(before.last.clone()),
+    };
+    let (Some(first), Some(last), 1..) = (first, last, left) else {
+        return Ok(Some(Effect::RemoveAggregate { owner: owner.clone(), key: key.to_owned() }));
+    };
+
+    // Fields that an element won, and what it says of others.
+    let mut lost = BTreeSet::new();
+    let mut unhidden = Vec::new();
+    for stamp in elements {
+        let content = facts.element(&stamp.hash)?;
+        let names: Vec<&str> = content.keys().map(String::as_str).collect();
+        let set_by = facts.field_stamps(owner, key, &names)?;
+        for (field, set_by) in content.into_iter().map(|(field, _)| field).zip(set_by) {
+            match set_by {
+                Some(set_by) if set_by.hash == stamp.hash => _ = lost.insert(field),
+                _ => unhidden.push(HiddenField { field, stamp: stamp.clone() }),
             }
         }
     }
-    (head, fields.into_values().collect())
+    // Each element that is behind them is read once.
+    let mut successors: BTreeMap<ItemHash, (Stamp, Vec<String>)> = BTreeMap::new();
+    let mut dropped = Vec::new();
+    for field in lost {
+        match facts.hidden(owner, key, &field, gone)? {
+            None => dropped.push(field),
+            Some(stamp) => {
+                unhidden.push(HiddenField { field: field.clone(), stamp: stamp.clone() });
+                successors.entry(stamp.hash.clone()).or_insert((stamp, Vec::new())).1.push(field);
+            }
+        }
+    }
+    let mut fields = Vec::new();
+    for (stamp, names) in successors.into_values() {
+        let mut content = facts.element(&stamp.hash)?;
+        fields.extend(names.into_iter().filter_map(|field| {
+            let value = content.remove(&field)?;
+            Some(FieldValue { field, value, stamp: stamp.clone() })
+        }));
+    }
+    let head = AggregateFact { first, last, elements: left };
+    let state = AggregateState { owner: owner.clone(), key: key.to_owned(), head };
+    Ok(Some(Effect::ReduceAggregate { state, before, fields, dropped, unhidden }))
 }
 
 /// Order of the oldest element: earlier time, then smaller hash.

@@ -3,7 +3,7 @@ use aleph_ledger::credit::CreditEffect;
 use aleph_types::{Address, Channel, ItemHash, MessageType, Rejection, Timestamp};
 use serde_json::Value;
 
-use crate::{BalanceEntry, Dependency, FileInfo, Stamp};
+use crate::{AggregateFact, BalanceEntry, Dependency, FileInfo, Stamp};
 
 /// The fate of a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,24 @@ pub struct FieldValue {
     pub stamp: Stamp,
 }
 
+/// A field that a new element wins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WonField {
+    /// The field as it is from now on.
+    pub field: FieldValue,
+    /// The element that set it until now, and that the new one hides.
+    pub over: Option<Stamp>,
+}
+
+/// What an element says of a field for which another element counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HiddenField {
+    /// Top-level key.
+    pub field: String,
+    /// The element that does not count.
+    pub stamp: Stamp,
+}
+
 /// The head of an aggregate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AggregateState {
@@ -55,12 +73,8 @@ pub struct AggregateState {
     pub owner: Address,
     /// Key.
     pub key: String,
-    /// Oldest element.
-    pub first: Stamp,
-    /// Newest element.
-    pub last: Stamp,
-    /// How many elements.
-    pub elements: u64,
+    /// What is known of its elements.
+    pub head: AggregateFact,
 }
 
 /// A file pinned by a STORE.
@@ -174,23 +188,36 @@ pub enum Effect {
         /// The amend.
         amend: Stamp,
     },
-    /// Create or update an aggregate's head and set these fields.
+    /// Create or update an aggregate's head for a new element.
     MergeAggregate {
         /// The head.
         state: AggregateState,
-        /// Fields that this element wins.
-        fields: Vec<FieldValue>,
+        /// The head before; `None` for the first element.
+        before: Option<AggregateFact>,
+        /// Fields that the element wins.
+        won: Vec<WonField>,
+        /// Its fields for which a newer element counts.
+        lost: Vec<HiddenField>,
     },
-    /// Rebuild an aggregate from what is left; `state` is `None` when nothing is.
-    ReplaceAggregate {
+    /// Take some of its elements out of an aggregate.
+    ReduceAggregate {
+        /// The new head.
+        state: AggregateState,
+        /// The head before.
+        before: AggregateFact,
+        /// Fields that the elements had won, as the elements set them that were hidden behind them.
+        fields: Vec<FieldValue>,
+        /// Fields that nobody else sets.
+        dropped: Vec<String>,
+        /// What is hidden no longer: it counts now, or its element is gone.
+        unhidden: Vec<HiddenField>,
+    },
+    /// Delete an aggregate that has no element left.
+    RemoveAggregate {
         /// Owner.
         owner: Address,
         /// Key.
         key: String,
-        /// The new head.
-        state: Option<AggregateState>,
-        /// Every field.
-        fields: Vec<FieldValue>,
     },
     /// Pin a file for a STORE.
     PinFile(PinnedFile),

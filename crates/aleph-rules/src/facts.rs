@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aleph_ledger::credit::CreditFacts;
@@ -167,8 +168,39 @@ pub trait Facts {
     ) -> Result<Vec<Option<Stamp>>, Self::Error>;
     /// The head of an aggregate.
     fn aggregate(&mut self, owner: &Address, key: &str) -> Result<Option<AggregateFact>, Self::Error>;
-    /// Every element of an aggregate, in any order.
-    fn elements(&mut self, owner: &Address, key: &str) -> Result<Vec<ElementFact>, Self::Error>;
+    /// Elements of an aggregate after this one, in the order of times, then of hashes: the first `most`.
+    fn elements(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        after: Option<&Stamp>,
+        most: usize,
+    ) -> Result<Vec<Stamp>, Self::Error>;
+    /// The oldest element of an aggregate (of equal times the one with the smallest hash) that is not
+    /// `gone`. What it costs may grow with the elements that are gone, not with those that are left.
+    fn oldest_element(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        gone: &BTreeSet<ItemHash>,
+    ) -> Result<Option<Stamp>, Self::Error>;
+    /// The newest one, in the same way (of equal times again the smallest hash).
+    fn newest_element(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        gone: &BTreeSet<ItemHash>,
+    ) -> Result<Option<Stamp>, Self::Error>;
+    /// The best of the elements that set a field, do not count for it, and are not `gone`; at the same cost.
+    fn hidden(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        field: &str,
+        gone: &BTreeSet<ItemHash>,
+    ) -> Result<Option<Stamp>, Self::Error>;
+    /// What a stored element merges.
+    fn element(&mut self, hash: &ItemHash) -> Result<Map<String, Value>, Self::Error>;
     /// A post by its original.
     fn post(&mut self, original: &ItemHash) -> Result<Option<PostFact>, Self::Error>;
     /// Every amend of a post, in any order.

@@ -10,6 +10,9 @@ use crate::{
     TagTarget, aggregate, post,
 };
 
+/// Elements of an aggregate that are asked for at once.
+const PAGE: usize = 1_000;
+
 /// FORGET (`spec: messages.md §17`): all targets or none.
 pub(crate) fn decide<F: Facts>(
     candidate: &Candidate<'_>,
@@ -17,47 +20,37 @@ pub(crate) fn decide<F: Facts>(
     facts: &mut F,
     effects: &mut Vec<Effect>,
 ) -> Result<Option<Decision>, F::Error> {
-    let mut targets: Vec<ItemHash> = forget.hashes.clone();
+    let mut targets = Targets::default();
+    for target in &forget.hashes {
+        if let Some(decision) = targets.take(target.clone(), candidate, facts)? {
+            return Ok(Some(decision));
+        }
+    }
     let mut unknown_aggregates = Vec::new();
     for key in &forget.aggregates {
-        let elements = facts.elements(&forget.address, key.as_str())?;
         if facts.aggregate(&forget.address, key.as_str())?.is_none() {
             unknown_aggregates.push(key.clone());
         }
-        targets.extend(elements.into_iter().map(|element| element.stamp.hash));
-    }
-
-    // In the order of the list, which shows in what each target remembers of this FORGET.
-    let mut found: Vec<StoredMessage> = Vec::with_capacity(targets.len());
-    let mut seen = BTreeSet::new();
-    let mut absent: Vec<ItemHash> = Vec::new();
-    for target in &targets {
-        if !seen.insert(target.clone()) {
-            continue;
-        }
-        match facts.fate(target)? {
-            Fate::Unknown | Fate::Pending => {
-                return Ok(Some(not_found(target.clone())));
+        // Page by page: who may not forget the first of them costs no more.
+        let mut after = None;
+        loop {
+            let page = facts.elements(&forget.address, key.as_str(), after.as_ref(), PAGE)?;
+            for element in &page {
+                if let Some(decision) = targets.take(element.hash.clone(), candidate, facts)? {
+                    return Ok(Some(decision));
+                }
             }
-            Fate::Rejected | Fate::Gone => absent.push(target.clone()),
-            Fate::Stored(stored) => {
-                if stored.message_type == MessageType::Forget {
-                    return Ok(Some(Decision::Reject(Rejection::with_errors(
-                        ErrorCode::ForgetForget,
-                        [json!({ "message": target })],
-                    ))));
-                }
-                if let Err(refusal) = permitted(&candidate.message.sender, &stored, facts)? {
-                    return Ok(Some(Decision::Reject(refusal)));
-                }
-                found.push(*stored);
+            match page.into_iter().nth(PAGE - 1) {
+                Some(last) => after = Some(last),
+                None => break,
             }
         }
     }
+    let Targets { found, again, absent, .. } = targets;
     if forget.hashes.is_empty() && forget.aggregates.is_empty() {
         return Ok(Some(Decision::Reject(Rejection::bare(ErrorCode::ForgetNoTarget))));
     }
-    if let Some(target) = absent.into_iter().next() {
+    if let Some(target) = absent {
         return Ok(Some(not_found(target)));
     }
     for stored in &found {
@@ -75,13 +68,55 @@ pub(crate) fn decide<F: Facts>(
         )));
     }
 
-    let mut plan = Plan::default();
+    let mut plan = Plan { again, ..Plan::default() };
     for stored in found {
         plan.add(stored, facts)?;
     }
-    plan.count_again(&targets);
     plan.into_effects(candidate, facts, effects)?;
     Ok(None)
+}
+
+/// What a FORGET names, in the order of its list, which shows in what each target remembers of it.
+#[derive(Default)]
+struct Targets {
+    seen: BTreeSet<ItemHash>,
+    found: Vec<StoredMessage>,
+    /// Named before: they remember this FORGET as often.
+    again: Vec<ItemHash>,
+    /// The first that was refused, or is gone already.
+    absent: Option<ItemHash>,
+}
+
+impl Targets {
+    /// Takes the next one, unless it decides for the whole FORGET.
+    fn take<F: Facts>(
+        &mut self,
+        target: ItemHash,
+        candidate: &Candidate<'_>,
+        facts: &mut F,
+    ) -> Result<Option<Decision>, F::Error> {
+        if !self.seen.insert(target.clone()) {
+            self.again.push(target);
+            return Ok(None);
+        }
+        match facts.fate(&target)? {
+            Fate::Unknown | Fate::Pending => return Ok(Some(not_found(target))),
+            Fate::Rejected | Fate::Gone => _ = self.absent.get_or_insert(target),
+            Fate::Stored(stored) => {
+                if stored.message_type == MessageType::Forget {
+                    return Ok(Some(Decision::Reject(Rejection::with_errors(
+                        ErrorCode::ForgetForget,
+                        [json!({ "message": target })],
+                    ))));
+                }
+                if let Err(refusal) = permitted(&candidate.message.sender, &stored, facts)? {
+                    return Ok(Some(Decision::Reject(refusal)));
+                }
+                self.found.push(*stored);
+            }
+        }
+        Ok(None)
+    }
 }
 
 fn not_found(target: ItemHash) -> Decision {
@@ -114,12 +149,13 @@ fn permitted<F: Facts>(
 /// Everything that goes, cascades included, grouped by what must be rebuilt afterwards.
 #[derive(Default)]
 struct Plan {
-    gone: BTreeMap<ItemHash, StoredMessage>,
+    gone: BTreeSet<ItemHash>,
     /// Targets that are gone already when their turn comes: cascaded, or listed before.
     again: Vec<ItemHash>,
     posts: BTreeSet<ItemHash>,
     amended: BTreeSet<ItemHash>,
-    aggregates: BTreeSet<(Address, String)>,
+    /// Elements by the owner and key of their aggregate.
+    aggregates: BTreeMap<(Address, String), Vec<Stamp>>,
     stores: BTreeSet<ItemHash>,
     vms: BTreeSet<ItemHash>,
 }
@@ -127,7 +163,7 @@ struct Plan {
 impl Plan {
     /// Takes the next target of the list.
     fn add<F: Facts>(&mut self, stored: StoredMessage, facts: &mut F) -> Result<(), F::Error> {
-        if self.gone.contains_key(&stored.item_hash) {
+        if self.gone.contains(&stored.item_hash) {
             self.again.push(stored.item_hash);
             return Ok(());
         }
@@ -144,13 +180,14 @@ impl Plan {
                 self.posts.insert(hash.clone());
                 for amend in facts.amends(&hash)? {
                     if let Fate::Stored(amend) = facts.fate(&amend.stamp.hash)? {
-                        self.gone.entry(amend.item_hash.clone()).or_insert(*amend);
+                        self.gone.insert(amend.item_hash);
                     }
                 }
             }
             MessageType::Aggregate => {
-                if let Some(key) = &stored.aggregate_key {
-                    self.aggregates.insert((stored.owner.clone(), key.clone()));
+                if let Some(key) = stored.aggregate_key {
+                    let element = Stamp { time: stored.content_time, hash: hash.clone() };
+                    self.aggregates.entry((stored.owner, key)).or_default().push(element);
                 }
             }
             MessageType::Store => {
@@ -162,14 +199,8 @@ impl Plan {
             }
             MessageType::Forget => {}
         }
-        self.gone.insert(hash, stored);
+        self.gone.insert(hash);
         Ok(())
-    }
-
-    /// What the list names more than once remembers this FORGET as often.
-    fn count_again(&mut self, targets: &[ItemHash]) {
-        let mut seen = BTreeSet::new();
-        self.again.extend(targets.iter().filter(|target| !seen.insert(*target)).cloned());
     }
 
     fn into_effects<F: Facts>(
@@ -184,7 +215,7 @@ impl Plan {
         for original in self.amended.iter().filter(|original| !self.posts.contains(*original)) {
             let mut left = Vec::new();
             for amend in facts.amends(original)? {
-                if self.gone.contains_key(&amend.stamp.hash) {
+                if self.gone.contains(&amend.stamp.hash) {
                     effects.push(Effect::RemoveAmend { original: original.clone(), amend: amend.stamp });
                 } else {
                     left.push(amend.stamp);
@@ -196,20 +227,14 @@ impl Plan {
                 effects.push(Effect::ShowVersion(PostVersion { original: original.clone(), latest }));
             }
         }
-        for (owner, key) in &self.aggregates {
-            let left = facts
-                .elements(owner, key)?
-                .into_iter()
-                .filter(|element| !self.gone.contains_key(&element.stamp.hash))
-                .collect();
-            let (state, fields) = aggregate::rebuild(owner, key, left);
-            effects.push(Effect::ReplaceAggregate { owner: owner.clone(), key: key.clone(), state, fields });
+        for ((owner, key), elements) in &self.aggregates {
+            effects.extend(aggregate::reduce(owner, key, elements, &self.gone, facts)?);
         }
         self.release_files(facts, effects)?;
         for vm in &self.vms {
             effects.push(Effect::RemoveVm(vm.clone()));
         }
-        for target in self.gone.into_keys().chain(self.again) {
+        for target in self.gone.into_iter().chain(self.again) {
             effects.push(Effect::Forget(Forgotten {
                 target,
                 by: candidate.message.item_hash.clone(),

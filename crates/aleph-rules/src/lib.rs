@@ -33,7 +33,8 @@ mod aggregate;
 
 pub use candidate::{Candidate, FileInfo, FileKind, ManifestFile};
 pub use decision::{
-    AggregateState, Decision, Effect, FieldValue, Forgotten, PinnedFile, PostVersion, TagTarget, VmRecord,
+    AggregateState, Decision, Effect, FieldValue, Forgotten, HiddenField, PinnedFile, PostVersion, TagTarget,
+    VmRecord, WonField,
 };
 pub use dependency::Dependency;
 pub use facts::{

@@ -167,10 +167,13 @@ fn words(bytes: &[u8; 32]) -> [u64; 4] {
     words
 }
 
-/// SHA-256 of a row.
-struct RowHash(Sha256);
+/// The SHA-256 of a row as a number, least significant word first.
+pub(crate) type RowHash = [u64; 4];
 
-impl RowHash {
+/// SHA-256 of a row.
+struct RowHasher(Sha256);
+
+impl RowHasher {
     fn new(part: Part) -> Self {
         let mut row = Self(Sha256::new());
         row.push(Value::Text(part.table()));
@@ -191,13 +194,13 @@ impl RowHash {
         }
     }
 
-    fn finish(self) -> [u64; 4] {
+    fn finish(self) -> RowHash {
         words(&self.0.finalize().into())
     }
 }
 
-fn row_hash(part: Part, columns: &[Value<'_>]) -> [u64; 4] {
-    let mut row = RowHash::new(part);
+fn row_hash(part: Part, columns: &[Value<'_>]) -> RowHash {
+    let mut row = RowHasher::new(part);
     for column in columns {
         row.push(*column);
     }
@@ -268,15 +271,22 @@ impl Sums {
         Self { changed: false, ..self.clone() }
     }
 
-    /// A row with these columns came.
-    pub(crate) fn add(&mut self, part: Part, columns: &[Value<'_>]) {
-        self.parts[part as usize].add(row_hash(part, columns));
+    /// A row with these columns came; returns its hash.
+    pub(crate) fn add(&mut self, part: Part, columns: &[Value<'_>]) -> RowHash {
+        let row = row_hash(part, columns);
+        self.parts[part as usize].add(row);
         self.changed = true;
+        row
     }
 
     /// A row with these columns goes.
     pub(crate) fn subtract(&mut self, part: Part, columns: &[Value<'_>]) {
-        self.parts[part as usize].subtract(row_hash(part, columns));
+        self.subtract_row(part, row_hash(part, columns));
+    }
+
+    /// The row with this hash goes.
+    pub(crate) fn subtract_row(&mut self, part: Part, row: RowHash) {
+        self.parts[part as usize].subtract(row);
         self.changed = true;
     }
 
@@ -313,7 +323,7 @@ impl Sums {
         let (columns, table, covered) = (part.columns(), part.table(), part.covered());
         let sql = format!("SELECT {columns} FROM {table} WHERE {covered} AND ({condition})");
         session.each(&sql, values, |row| {
-            let mut hash = RowHash::new(part);
+            let mut hash = RowHasher::new(part);
             for column in 0..row.len() {
                 hash.push(row.value(column)?);
             }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aleph_rules::{AggregateState, Effect, FieldValue, PinnedFile, PostVersion, Stamp, TagTarget, VmRecord};
+use aleph_rules::{Effect, PinnedFile, PostVersion, Stamp, TagTarget, VmRecord};
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
 
+use crate::aggregates::{self, Merged, Reduced, WrittenFields};
 use crate::digest::{Part, Sums};
 use crate::engine::{Session, Value, values};
 use crate::statuses::{change_status, status_of};
@@ -17,7 +18,13 @@ pub(crate) const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
 const POST_OF: &str = "message = (SELECT message FROM statuses WHERE item_hash = ?1)";
 
 /// Applies one effect of the message whose row is `seq`, to the tables and to their digest.
-pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i64) -> Result<(), StoreError> {
+pub(crate) fn apply(
+    session: &Session,
+    sums: &mut Sums,
+    written: &mut WrittenFields,
+    effect: &Effect,
+    seq: i64,
+) -> Result<(), StoreError> {
     match effect {
         Effect::PinContent { file, size, owner, created } => {
             put_file(session, file, *size, "file")?;
@@ -79,29 +86,15 @@ pub(crate) fn apply(session: &Session, sums: &mut Sums, effect: &Effect, seq: i6
                 sums.subtract(Part::Amends, &amend_row(original, amend));
             }
         }
-        Effect::MergeAggregate { state, fields } => {
-            put_aggregate(session, sums, state)?;
-            for field in fields {
-                put_field(session, sums, &state.owner, &state.key, field)?;
-            }
+        Effect::MergeAggregate { state, before, won, lost } => {
+            let merged = Merged { state, before: before.as_ref(), won, lost };
+            aggregates::merge(session, sums, written, &merged)?;
         }
-        Effect::ReplaceAggregate { owner, key, state, fields } => {
-            let of_aggregate = values![owner.as_str(), key];
-            sums.subtract_stored(session, Part::AggregateFields, "owner = ?1 AND key = ?2", of_aggregate)?;
-            session.execute("DELETE FROM aggregate_fields WHERE owner = ?1 AND key = ?2", of_aggregate)?;
-            match state {
-                None => {
-                    sums.subtract_stored(session, Part::Aggregates, "owner = ?1 AND key = ?2", of_aggregate)?;
-                    session.execute("DELETE FROM aggregates WHERE owner = ?1 AND key = ?2", of_aggregate)?;
-                }
-                Some(state) => {
-                    put_aggregate(session, sums, state)?;
-                    for field in fields {
-                        put_field(session, sums, owner, key, field)?;
-                    }
-                }
-            }
+        Effect::ReduceAggregate { state, before, fields, dropped, unhidden } => {
+            let reduced = Reduced { state, before, fields, dropped, unhidden };
+            aggregates::reduce(session, sums, &reduced)?;
         }
+        Effect::RemoveAggregate { owner, key } => aggregates::remove(session, sums, owner, key)?,
         Effect::PinFile(pin) => pin_file(session, sums, pin)?,
         Effect::SetTag(target) => set_tag(session, sums, target)?,
         Effect::RemoveTag(tag) => {
@@ -193,76 +186,6 @@ fn show_version(session: &Session, sums: &mut Sums, version: &PostVersion) -> Re
         values![version.original.as_str(), version.latest.hash.as_str(), version.latest.time.as_micros(),],
     )?;
     sums.add_stored(session, Part::Posts, POST_OF, values![version.original.as_str()])
-}
-
-fn put_aggregate(session: &Session, sums: &mut Sums, state: &AggregateState) -> Result<(), StoreError> {
-    let of_aggregate = values![state.owner.as_str(), &state.key];
-    sums.subtract_stored(session, Part::Aggregates, "owner = ?1 AND key = ?2", of_aggregate)?;
-    session.execute(
-        "INSERT INTO aggregates (owner, key, created, first_hash, updated, last_hash, elements) \
-             VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT (owner, key) DO UPDATE SET \
-             created = excluded.created, first_hash = excluded.first_hash, updated = excluded.updated, \
-             last_hash = excluded.last_hash, elements = excluded.elements",
-        values![
-            state.owner.as_str(),
-            &state.key,
-            state.first.time.as_micros(),
-            state.first.hash.as_str(),
-            state.last.time.as_micros(),
-            state.last.hash.as_str(),
-            state.elements,
-        ],
-    )?;
-    sums.add(
-        Part::Aggregates,
-        &[
-            Value::from(state.owner.as_str()),
-            Value::from(&state.key),
-            Value::from(state.first.time.as_micros()),
-            Value::from(state.first.hash.as_str()),
-            Value::from(state.last.time.as_micros()),
-            Value::from(state.last.hash.as_str()),
-            Value::from(i64::try_from(state.elements).unwrap_or(i64::MAX)),
-        ],
-    );
-    Ok(())
-}
-
-fn put_field(
-    session: &Session,
-    sums: &mut Sums,
-    owner: &aleph_types::Address,
-    key: &str,
-    field: &FieldValue,
-) -> Result<(), StoreError> {
-    let of_field = values![owner.as_str(), key, &field.field];
-    let value = field.value.to_string();
-    sums.subtract_stored(session, Part::AggregateFields, "owner = ?1 AND key = ?2 AND field = ?3", of_field)?;
-    session.execute(
-        "INSERT INTO aggregate_fields (owner, key, field, value, time, hash) VALUES (?1,?2,?3,?4,?5,?6) \
-             ON CONFLICT (owner, key, field) DO UPDATE SET value = excluded.value, time = excluded.time, \
-             hash = excluded.hash",
-        values![
-            owner.as_str(),
-            key,
-            &field.field,
-            &value,
-            field.stamp.time.as_micros(),
-            field.stamp.hash.as_str(),
-        ],
-    )?;
-    sums.add(
-        Part::AggregateFields,
-        &[
-            Value::from(owner.as_str()),
-            Value::from(key),
-            Value::from(&field.field),
-            Value::from(&value),
-            Value::from(field.stamp.time.as_micros()),
-            Value::from(field.stamp.hash.as_str()),
-        ],
-    );
-    Ok(())
 }
 
 pub(crate) fn pin_file(session: &Session, sums: &mut Sums, pin: &PinnedFile) -> Result<(), StoreError> {

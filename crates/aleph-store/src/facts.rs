@@ -1,19 +1,20 @@
 //! What the rules ask, answered inside the writer's transaction.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use aleph_ledger::credit::{CreditFacts, HistoryPlace, HistoryRow, Lot, Moment};
 use aleph_ledger::{AccountFacts, Amount, Decimal, FileSizes, PRICE_KEY, SETTINGS_KEY};
 use aleph_rules::{
-    AggregateFact, AmendFact, ElementFact, Facts, Fate, PinFact, PostFact, Stamp, StoredMessage, TagFact,
-    TagVersion, Tariff, VmFact,
+    AggregateFact, AmendFact, Facts, Fate, PinFact, PostFact, Stamp, StoredMessage, TagFact, TagVersion,
+    Tariff, VmFact,
 };
 use aleph_types::content::PaymentType;
 use aleph_types::{Address, Channel, ItemHash, MessageStatus, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::StoreError;
+use crate::aggregates::{self, elements_with_content};
 use crate::engine::{Row, Session, values};
 use crate::money::{Credits, token_balance, total, valid_credits};
 use crate::statuses::status_of;
@@ -73,11 +74,11 @@ impl ParsedFields {
     }
 }
 
-fn stamp(row: &Row<'_>, time: usize, hash: usize) -> Result<Stamp, StoreError> {
+pub(crate) fn stamp(row: &Row<'_>, time: usize, hash: usize) -> Result<Stamp, StoreError> {
     Ok(Stamp { time: row.time(time)?, hash: row.hash(hash)? })
 }
 
-fn json(text: &str) -> Result<Value, StoreError> {
+pub(crate) fn json(text: &str) -> Result<Value, StoreError> {
     aleph_types::json::parse(text.as_bytes()).map_err(|_| StoreError::corrupt("JSON value", text))
 }
 
@@ -95,30 +96,11 @@ fn read_vm(row: &Row<'_>) -> Result<VmFact, StoreError> {
 /// What was read of prices and settings; `None` until it is, and after they changed.
 pub(crate) type KnownTariff = Option<(Address, Arc<Tariff>)>;
 
-/// The elements of an aggregate.
-fn elements(session: &Session, owner: &Address, key: &str) -> Result<Vec<ElementFact>, StoreError> {
-    session.rows(
-        "SELECT content_time, item_hash, COALESCE(content, item_content) FROM messages \
-         WHERE content_key = ?1 AND owner = ?2",
-        values![key, owner.as_str()],
-        |row| {
-            let content = match json(row.text(2)?)? {
-                Value::Object(mut document) => match document.remove("content") {
-                    Some(Value::Object(content)) => content,
-                    _ => Map::new(),
-                },
-                _ => Map::new(),
-            };
-            Ok(ElementFact { stamp: stamp(row, 0, 1)?, content })
-        },
-    )
-}
-
 /// The prices and settings that `publisher` published.
 pub(crate) fn tariff(session: &Session, publisher: &Address) -> Result<Tariff, StoreError> {
     Ok(Tariff::of_elements(
-        elements(session, publisher, PRICE_KEY)?,
-        elements(session, publisher, SETTINGS_KEY)?,
+        elements_with_content(session, publisher, PRICE_KEY)?,
+        elements_with_content(session, publisher, SETTINGS_KEY)?,
     ))
 }
 
@@ -302,8 +284,46 @@ impl Facts for StoredFacts<'_> {
         )
     }
 
-    fn elements(&mut self, owner: &Address, key: &str) -> Result<Vec<ElementFact>, StoreError> {
-        elements(self.session, owner, key)
+    fn elements(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        after: Option<&Stamp>,
+        most: usize,
+    ) -> Result<Vec<Stamp>, StoreError> {
+        aggregates::elements(self.session, owner, key, after, most)
+    }
+
+    fn oldest_element(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        gone: &BTreeSet<ItemHash>,
+    ) -> Result<Option<Stamp>, StoreError> {
+        aggregates::oldest(self.session, owner, key, gone)
+    }
+
+    fn newest_element(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        gone: &BTreeSet<ItemHash>,
+    ) -> Result<Option<Stamp>, StoreError> {
+        aggregates::newest(self.session, owner, key, gone)
+    }
+
+    fn hidden(
+        &mut self,
+        owner: &Address,
+        key: &str,
+        field: &str,
+        gone: &BTreeSet<ItemHash>,
+    ) -> Result<Option<Stamp>, StoreError> {
+        aggregates::hidden(self.session, owner, key, field, gone)
+    }
+
+    fn element(&mut self, hash: &ItemHash) -> Result<Map<String, Value>, StoreError> {
+        aggregates::element(self.session, hash)
     }
 
     fn post(&mut self, original: &ItemHash) -> Result<Option<PostFact>, StoreError> {

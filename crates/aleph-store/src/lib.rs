@@ -15,6 +15,7 @@
 //! subset (explicit columns, `ON CONFLICT`, no triggers), and one writer counts what an engine would
 //! otherwise have to be asked for.
 
+mod aggregates;
 mod collect;
 mod confirmations;
 mod convert;

@@ -16,6 +16,7 @@ const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/0005_posts_by_place.sql"),
     include_str!("../migrations/sqlite/0006_own_messages.sql"),
     include_str!("../migrations/sqlite/0007_money.sql"),
+    include_str!("../migrations/sqlite/0008_hidden_fields.sql"),
 ];
 
 /// Every migration of PostgreSQL, in the same way.
@@ -26,6 +27,7 @@ const POSTGRES: &[&str] = &[
     include_str!("../migrations/postgres/0004_own_messages.sql"),
     include_str!("../migrations/postgres/0005_channel_starts.sql"),
     include_str!("../migrations/postgres/0006_money.sql"),
+    include_str!("../migrations/postgres/0007_hidden_fields.sql"),
 ];
 
 pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {

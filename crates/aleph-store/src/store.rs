@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::engine::{PostgresSession, Session, SqliteSession};
-use crate::{Location, StoreError, Writer, digest, engine, migrations};
+use crate::{Location, StoreError, Writer, aggregates, digest, engine, migrations};
 
 /// Queries that may run at once; each holds a connection with its own page cache.
 const READERS: usize = 4;
@@ -43,6 +43,7 @@ impl Store {
         let location = location.into();
         let session = open_writer(&location)?;
         migrations::apply(&session, &location)?;
+        aggregates::fill(&session)?;
         digest::prepare(&session)?;
         let writer = Writer::new(session, location.clone());
         let inner = Inner {

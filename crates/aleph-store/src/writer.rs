@@ -9,6 +9,7 @@ use aleph_types::{ItemHash, Message, MessageStatus, Rejection, Timestamp};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
+use crate::aggregates::{self, WrittenFields};
 use crate::digest::Sums;
 use crate::engine::{Row, Session, Value, values};
 use crate::facts::{KnownTariff, ParsedFields, StoredFacts};
@@ -28,6 +29,8 @@ pub struct Writer {
     tariff: KnownTariff,
     /// Large fields of aggregates as the rules read them last.
     parsed: ParsedFields,
+    /// Fields of aggregates that were written last.
+    written: WrittenFields,
 }
 
 /// Where `meta` keeps, on PostgreSQL, the place of the last processed message and which commit wrote it.
@@ -103,7 +106,15 @@ pub struct NewPending<'a> {
 
 impl Writer {
     pub(crate) fn new(session: Session, location: Location) -> Self {
-        Self { session, location, kept: None, commits: 0, tariff: None, parsed: ParsedFields::default() }
+        Self {
+            session,
+            location,
+            kept: None,
+            commits: 0,
+            tariff: None,
+            parsed: ParsedFields::default(),
+            written: WrittenFields::default(),
+        }
     }
 
     /// Starts a transaction; dropping it without [`Transaction::commit`] undoes everything. A connection
@@ -130,7 +141,7 @@ impl Writer {
     /// Deletes everything that the node knows: for tests that want many empty databases.
     #[doc(hidden)]
     pub fn empty(&mut self) -> Result<(), StoreError> {
-        const TABLES: [&str; 25] = [
+        const TABLES: [&str; 26] = [
             "statuses",
             "messages",
             "message_tags",
@@ -141,6 +152,7 @@ impl Writer {
             "amends",
             "aggregates",
             "aggregate_fields",
+            "aggregate_hidden",
             "files",
             "file_pins",
             "file_tags",
@@ -163,7 +175,8 @@ impl Writer {
         for table in TABLES {
             self.session.execute(&format!("DELETE FROM {table}"), &[])?;
         }
-        self.session.execute("DELETE FROM meta WHERE key <> 'database'", &[])?;
+        self.session
+            .execute("DELETE FROM meta WHERE key NOT IN ('database', ?1)", values![aggregates::FILLED])?;
         let sums = Sums::of_nothing();
         sums.store(&self.session)?;
         self.session.commit().inspect_err(|_| self.session.roll_back())?;
@@ -357,9 +370,10 @@ impl Transaction<'_> {
             )?;
         }
         for effect in effects {
-            effects::apply(&self.writer.session, &mut self.sums, effect, seq)?;
+            effects::apply(&self.writer.session, &mut self.sums, &mut self.writer.written, effect, seq)?;
             if let Effect::MergeAggregate { state: AggregateState { key, .. }, .. }
-            | Effect::ReplaceAggregate { key, .. } = effect
+            | Effect::ReduceAggregate { state: AggregateState { key, .. }, .. }
+            | Effect::RemoveAggregate { key, .. } = effect
                 && Tariff::is_part(key)
             {
                 self.writer.tariff = None;

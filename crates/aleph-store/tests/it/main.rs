@@ -1,6 +1,7 @@
 //! The database as the pipeline uses it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod aggregates;
 mod author;
 mod digest;
 mod gates;

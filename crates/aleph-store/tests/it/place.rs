@@ -77,4 +77,19 @@ impl Place {
             Location::Postgres(_) => SERVER.query(&self.name, sql).unwrap(),
         }
     }
+
+    /// The same with every row.
+    pub(crate) fn lines_by_hand(&self, sql: &str) -> Vec<String> {
+        match &self.location {
+            Location::Sqlite(path) => {
+                let connection = rusqlite::Connection::open(path).unwrap();
+                let mut statement = connection.prepare(sql).unwrap();
+                let rows = statement.query_map([], |row| row.get(0)).unwrap();
+                rows.map(Result::unwrap).collect()
+            }
+            Location::Postgres(_) => {
+                SERVER.query(&self.name, sql).unwrap().lines().map(str::to_owned).collect()
+            }
+        }
+    }
 }

@@ -509,7 +509,11 @@ fn the_longest_texts_fit_every_index(engine: Engine) {
         let found = blocking(world.store.list_messages(query)).unwrap();
         assert_eq!(found.iter().map(|found| &found.message.item_hash).collect::<Vec<_>>(), [hash]);
     }
-    world.accepted(OWNER, "AGGREGATE", json!({ "key": longest, "content": { (longest.clone()): 1 } }));
+    // The second hides the first, and a third that is older than both hides itself.
+    for time in [2, 3, 1] {
+        let element = json!({ "time": time, "key": longest, "content": { (longest.clone()): time } });
+        world.accepted(OWNER, "AGGREGATE", element);
+    }
     world.accepted(
         OWNER,
         "STORE",
