@@ -1,12 +1,14 @@
 //! One message: its fate, content and status (`spec: ccn-api.md §§3.5–3.7`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use aleph_store::queries::{MessageFate, StoredMessage};
-use aleph_types::{ItemHash, MessageStatus, MessageType, Timestamp};
+use aleph_types::{ItemHash, MessageStatus, MessageType, Timestamp, json};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use serde_json::Value;
 
 use super::Api;
 use super::errors::{ApiError, json_answer};
@@ -87,12 +89,26 @@ pub(super) async fn get(State(api): State<Arc<Api>>, Path(hash): Path<String>) -
         }
         MessageFate::Removed { skeleton: None, .. } => return Err(gone(&hash)),
         MessageFate::Rejected { message, code, details, .. } => {
-            object.raw("message", message).raw("error_code", &code.to_string());
+            object.raw("message", &refused_message(message)).raw("error_code", &code.to_string());
             object.raw("details", details.as_deref().unwrap_or("null"));
         }
     }
     object.end();
     Ok(json_answer(StatusCode::OK, body))
+}
+
+/// A refused message with its `content`: clients read it as any other message, and show nothing of the
+/// refusal when they can't (`spec: ccn-api.md §3.5`).
+fn refused_message(stored: &str) -> Cow<'_, str> {
+    let Ok(Value::Object(message)) = json::parse(stored.as_bytes()) else { return stored.into() };
+    let Some(open) = stored.trim_end().strip_suffix('}') else { return stored.into() };
+    if message.is_empty() || message.contains_key("content") {
+        return stored.into();
+    }
+    // as it was sent: numbers keep their form
+    let inline = message.get("item_content").and_then(Value::as_str);
+    let content = inline.filter(|text| json::parse(text.as_bytes()).is_ok()).unwrap_or("null");
+    format!(r#"{open},"content":{content}}}"#).into()
 }
 
 fn push_status(object: &mut Object<'_>, status: MessageStatus, hash: &ItemHash, reception_time: Timestamp) {
@@ -166,4 +182,25 @@ pub(super) async fn status(
     push_status(&mut object, status, &hash, reception_time);
     object.end();
     Ok(json_answer(StatusCode::OK, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_message_has_its_content() {
+        let refused = r#"{"item_content":"{\"time\":1.50}","type":"POST"}"#;
+        let shown = refused_message(refused);
+        assert_eq!(shown, r#"{"item_content":"{\"time\":1.50}","type":"POST","content":{"time":1.50}}"#);
+        assert_eq!(refused_message(&shown), shown);
+        assert_eq!(
+            refused_message(r#"{"item_type":"storage"}"#),
+            r#"{"item_type":"storage","content":null}"#
+        );
+        let broken = refused_message(r#"{"item_content":"{"}"#);
+        assert_eq!(broken, r#"{"item_content":"{","content":null}"#);
+        assert_eq!(refused_message("{}"), "{}");
+        assert_eq!(refused_message("17"), "17");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aleph_types::{FormatError, ParsedMessage, json, limits};
+use aleph_types::{FormatError, ParsedMessage, Rejection, json, limits};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -70,13 +70,23 @@ pub(super) async fn publish(
     sync: bool,
     room: Option<OwnedSemaphorePermit>,
 ) -> Result<Outcome, PublishError> {
+    let outcome = submit(api, parsed, sync, room).await?;
+    // Clients that don't wait are told no more than that it is safe here.
+    Ok(if sync { outcome } else { Outcome::Pending })
+}
+
+/// [`publish`] for who must know more than its client is told.
+pub(super) async fn submit(
+    api: &Api,
+    parsed: ParsedMessage,
+    sync: bool,
+    room: Option<OwnedSemaphorePermit>,
+) -> Result<Outcome, PublishError> {
     let hash = sync.then(|| parsed.message.item_hash.clone());
     let outcome = api.node.pipeline.submit_within(parsed, Origin::Http, room).await?;
     match (hash, outcome) {
         (Some(hash), Outcome::Pending) => Ok(api.node.pipeline.wait_for(&hash, PATIENCE).await?),
-        (Some(_), outcome) => Ok(outcome),
-        // Clients that don't wait are told no more than that it is safe here.
-        (None, _) => Ok(Outcome::Pending),
+        (_, outcome) => Ok(outcome),
     }
 }
 
@@ -116,12 +126,25 @@ fn answer(outcome: &Outcome) -> Response {
     let body = match outcome {
         Outcome::Processed => published!("processed"),
         Outcome::Pending => published!("pending"),
-        Outcome::Rejected(_) => published!("rejected"),
+        Outcome::Rejected(rejection) => return refusal(outcome, rejection),
         Outcome::Forgotten => published!("forgotten"),
         Outcome::Removed => published!("removed"),
         Outcome::Removing => published!("removing"),
     };
     json_answer(status_code(outcome), body)
+}
+
+/// The reference says no more than `rejected` here, and clients show their users what is answered: so it
+/// says why, in the words of `GET /api/v0/messages/{item_hash}` and in those of people.
+fn refusal(outcome: &Outcome, rejection: &Rejection) -> Response {
+    let body = json_of!({
+        "publication_status": { "status": "success", "failed": [] },
+        "message_status": status_word(outcome),
+        "error_code": rejection.code.as_i16(),
+        "details": rejection.details,
+        "explanation": rejection.code.explanation(),
+    });
+    json_answer(status_code(outcome), body.to_string())
 }
 
 fn missing(field: &str, kind: &str, msg: &str) -> ApiError {

@@ -89,10 +89,14 @@ async fn refusals_say_why() {
     let response = node.publish(&forged, true).await;
     assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
     let answer: Value = response.json().await.unwrap();
-    assert_eq!(answer["message_status"], "rejected");
+    assert_eq!((&answer["message_status"], &answer["error_code"]), (&json!("rejected"), &json!(1)));
+    assert!(answer["explanation"].as_str().unwrap().contains("signature"), "{answer}");
     let single = node.ok(&format!("/api/v0/messages/{}", hash(&forged))).await;
     assert_eq!((&single["status"], &single["error_code"]), (&json!("rejected"), &json!(1)));
     assert!(single["details"]["errors"][0].is_string());
+    assert_eq!(answer["details"], single["details"]);
+    // as clients read any message
+    assert_eq!(single["message"]["content"]["content"], json!(1));
     assert_eq!(single["message"]["sender"], forged["sender"]);
     let (status, text) = node.text(&format!("/api/v0/messages/{}/content", hash(&forged))).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
