@@ -52,6 +52,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("aleph-vm", Layer::Shell),
     ("aleph-sdk", Layer::Shell),
     ("aleph-test-postgres", Layer::Shell),
+    ("aleph-test-s3", Layer::Shell),
     ("aleph-ccn", Layer::App),
     ("aleph-crn", Layer::App),
     ("aleph-indexer", Layer::App),

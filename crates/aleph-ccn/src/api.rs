@@ -17,6 +17,7 @@ mod docs;
 mod downloads;
 mod errors;
 mod explain;
+mod ipfs;
 mod json;
 mod ledger;
 mod limits;
@@ -35,6 +36,8 @@ mod params;
 mod posts;
 mod prices;
 mod publish;
+mod ranges;
+mod raw;
 mod streams;
 mod sync;
 mod tus;
@@ -193,14 +196,15 @@ fn storage_routes(routes: Routes) -> Routes {
     routes
         .add(routes!(uploads::add_json))
         .add(routes!(uploads::add_file))
-        .add(routes!(uploads::ipfs_disabled))
-        .add_also("/api/v0/ipfs/add_json", routes!(uploads::ipfs_disabled))
-        .add_also("/api/v0/ipfs/add_car", routes!(uploads::ipfs_disabled))
+        .add(routes!(ipfs::add_json))
+        .add(routes!(ipfs::add_file))
+        .add(routes!(ipfs::add_car))
         .add(routes!(uploads::upload_limits))
         .add_with_options(tus::options, routes!(tus::create))
         .add_with_options(tus::options, routes!(tus::offset, tus::state, tus::patch, tus::delete))
         .add(routes!(downloads::base64))
-        .add(routes!(downloads::raw))
+        .add(routes!(raw::get))
+        .add_at("/api/v0/storage/raw/{file_hash}/{*path}", routes!(raw::get_below))
         .add(routes!(downloads::metadata))
         .add(routes!(downloads::by_message))
         .add(routes!(downloads::by_ref))

@@ -17,11 +17,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aleph_blobs::{BlobStore, Withdrawal, Withdrawn};
+use aleph_blobs::Withdrawn;
 use aleph_store::{Store, StoreError, Transaction};
-use aleph_types::{ItemHash, Timestamp};
+use aleph_types::{HashKind, ItemHash, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use crate::files::{self, Files, Taken};
 use crate::pipeline::{Collected, Pipeline, PipelineError};
 
 /// Files that one transaction takes out: each costs the writer a rename and two statements.
@@ -61,7 +62,7 @@ pub struct CollectReport {
 #[derive(Debug, Clone)]
 pub struct Collector {
     store: Store,
-    blobs: BlobStore,
+    files: Files,
     pipeline: Pipeline,
 }
 
@@ -70,12 +71,14 @@ pub struct Collector {
 struct Page {
     records: u64,
     withdrawn: Vec<Withdrawn>,
+    /// Those that the node of IPFS beside this one holds as well.
+    released: Vec<ItemHash>,
     failed: u64,
 }
 
 impl Collector {
-    pub(crate) fn new(store: Store, blobs: BlobStore, pipeline: Pipeline) -> Self {
-        Self { store, blobs, pipeline }
+    pub(crate) fn new(store: Store, files: Files, pipeline: Pipeline) -> Self {
+        Self { store, files, pipeline }
     }
 
     /// Collects every `interval`, for the first time after one: messages that wait when the node starts
@@ -128,6 +131,7 @@ impl Collector {
             report.files += page.records;
             report.failed += page.failed;
             let (bytes, failed) = delete(page.withdrawn).await;
+            self.release(page.released).await;
             report.bytes += bytes;
             report.failed += failed;
         }
@@ -135,15 +139,26 @@ impl Collector {
     }
 
     async fn take_page(&self, candidates: Vec<ItemHash>) -> Result<Page, PipelineError> {
-        let (blobs, collected) = (self.blobs.clone(), self.pipeline.collected());
-        self.pipeline.write(move |transaction| take(transaction, &blobs, &collected, candidates)).await
+        let (files, collected) = (self.files.clone(), self.pipeline.collected());
+        self.pipeline.write(move |transaction| take(transaction, &files, &collected, candidates)).await
+    }
+
+    /// Tells the node of IPFS beside this one what is not needed any more.
+    async fn release(&self, released: Vec<ItemHash>) {
+        let Some(kubo) = self.files.kubo() else { return };
+        for file in released {
+            // One that it does not hold is refused: that is as well.
+            if let Err(error) = kubo.release(&file).await {
+                tracing::debug!(%file, %error, "not released by the IPFS node");
+            }
+        }
     }
 }
 
 /// Inside the writer's transaction: takes out what is still unpinned.
 fn take(
     transaction: &mut Transaction<'_>,
-    blobs: &BlobStore,
+    files: &Files,
     collected: &Arc<Collected>,
     candidates: Vec<ItemHash>,
 ) -> Result<Page, StoreError> {
@@ -152,11 +167,28 @@ fn take(
         if transaction.is_pinned(&file)? {
             continue;
         }
-        collected.insert(file.clone());
-        match blobs.withdraw_sync(&file, IDLE) {
-            Ok(Withdrawal::InUse) => continue,
-            Ok(Withdrawal::Absent) => {}
-            Ok(Withdrawal::Done(withdrawn)) => page.withdrawn.push(withdrawn),
+        let forms = files::forms(&file);
+        let mut is_held = false;
+        for other in &forms[1..] {
+            is_held |= transaction.is_pinned(other)?;
+        }
+        if is_held {
+            // Another text of the same CID: only this record goes.
+            transaction.remove_file(&file)?;
+            page.records += 1;
+            continue;
+        }
+        for form in forms {
+            collected.insert(form);
+        }
+        match files.withdraw_sync(&file, IDLE) {
+            Ok(Taken::InUse) => continue,
+            Ok(Taken::Out(withdrawn)) => {
+                if file.kind() == HashKind::Ipfs {
+                    page.released.push(file.clone());
+                }
+                page.withdrawn.extend(withdrawn);
+            }
             Err(error) => {
                 tracing::warn!(%file, %error, "a file that nothing holds can't be taken out; tried again later");
                 page.failed += 1;

@@ -1,6 +1,7 @@
 //! The node's settings. Every key has a default that works; unknown keys are errors.
 
 mod api;
+mod files;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::defaults;
 
 pub use api::{ApiConfig, LimitsConfig, UploadsConfig};
+pub use files::{FilesConfig, IpfsConfig, S3Config};
 
 /// Settings of a core node, one table a part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -20,6 +22,10 @@ pub use api::{ApiConfig, LimitsConfig, UploadsConfig};
 pub struct Config {
     /// Where data is kept.
     pub storage: StorageConfig,
+    /// Where files are.
+    pub files: FilesConfig,
+    /// Files and directories by CID.
+    pub ipfs: IpfsConfig,
     /// The HTTP API.
     pub http: HttpConfig,
     /// What clients of the API may ask for.

@@ -16,6 +16,7 @@ mod clock;
 mod collector;
 mod config;
 mod defaults;
+mod files;
 mod intake;
 mod metrics;
 mod node;
@@ -28,9 +29,10 @@ mod resolve;
 
 pub use collector::{CollectError, CollectReport, Collector};
 pub use config::{
-    ApiConfig, Config, HttpConfig, KeyKind, LimitsConfig, NetworkConfig, P2pConfig, PipelineConfig,
-    PlacementConfig, StorageConfig, UploadsConfig,
+    ApiConfig, Config, FilesConfig, HttpConfig, IpfsConfig, KeyKind, LimitsConfig, NetworkConfig, P2pConfig,
+    PipelineConfig, PlacementConfig, S3Config, StorageConfig, UploadsConfig,
 };
+pub use files::OpenError;
 pub use intake::genesis::GenesisError;
 pub use metrics::{CatchingUp, Counter, Gauge, Metrics, PeerState};
 pub use node::{Node, NodeError, RunningNode, lock_data_dir, run, start};

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::collector::Collector;
 use crate::config::Config;
 use crate::defaults;
+use crate::files::{self, Files, OpenError};
 use crate::intake::{catch_up::CatchUp, genesis, gossip};
 use crate::metrics::Metrics;
 use crate::peers::{HttpPeers, follow_node_list};
@@ -78,9 +79,9 @@ pub enum NodeError {
     /// The database.
     #[error(transparent)]
     Store(#[from] aleph_store::StoreError),
-    /// The file store.
+    /// The place of files.
     #[error(transparent)]
-    Blobs(#[from] aleph_blobs::BlobError),
+    Files(#[from] OpenError),
     /// The node's key.
     #[error(transparent)]
     Key(#[from] aleph_p2p::KeyError),
@@ -126,6 +127,7 @@ pub struct Node {
     pub store: Store,
     /// Files by hash.
     pub blobs: BlobStore,
+    pub(crate) files: Files,
     /// The way in.
     pub pipeline: Pipeline,
     /// Gossip, unless it is off.
@@ -198,13 +200,14 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     if store.is_unfinished_copy().await? {
         return Err(NodeError::HalfConverted { location });
     }
-    let blobs = BlobStore::open(config.storage.blobs())?;
+    let blobs = files::open_blobs(&config.storage, &config.files)?;
     let metrics = Arc::new(Metrics::default());
     let client = reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(3))
         .user_agent(concat!("alephd/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(NodeError::Client)?;
+    let files = Files::new(blobs.clone(), &config.ipfs, &client);
     let (after_commit, to_do) = mpsc::channel(crate::pipeline::OUTLET);
     let options = PipelineOptions {
         network: aleph_rules::Network {
@@ -222,7 +225,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         verify_threads: config.pipeline.verify_threads,
     };
     let (pipeline, threads) =
-        Pipeline::start(options, store.clone(), writer, blobs.clone(), Arc::clone(&metrics), after_commit)?;
+        Pipeline::start(options, store.clone(), writer, files.clone(), Arc::clone(&metrics), after_commit)?;
     let (network, events) = match start_network(&config, address).await? {
         Some((network, events)) => (Some(network), Some(events)),
         None => (None, None),
@@ -232,7 +235,8 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let node = Arc::new(Node {
         config,
         store: store.clone(),
-        blobs: blobs.clone(),
+        blobs,
+        files: files.clone(),
         pipeline: pipeline.clone(),
         network: network.clone(),
         placement: placement.clone(),
@@ -242,7 +246,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
             HttpPeers::new(&config_peers, network.clone()),
             Arc::clone(&metrics),
         ),
-        collector: Collector::new(store.clone(), blobs.clone(), pipeline.clone()),
+        collector: Collector::new(store.clone(), files.clone(), pipeline.clone()),
         metrics: Arc::clone(&metrics),
         started,
         stopping: stopping.clone(),
@@ -250,7 +254,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
 
     let peers = HttpPeers::new(&node.config.network.http_peers, network.clone());
     let resolver = Resolver::new(
-        blobs,
+        files,
         peers.clone(),
         client.clone(),
         pipeline.clone(),

@@ -24,7 +24,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aleph_blobs::BlobStore;
 use aleph_p2p::{Ticket, Verdict};
 use aleph_rules::Network;
 use aleph_store::{Store, Writer};
@@ -35,6 +34,7 @@ use aleph_types::{
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
+use crate::files::{self, Files};
 use crate::metrics::Metrics;
 pub(crate) use collected::Collected;
 use known::Known;
@@ -219,7 +219,7 @@ impl Pipeline {
         options: PipelineOptions,
         store: Store,
         writer: Writer,
-        blobs: BlobStore,
+        files: Files,
         metrics: Arc<Metrics>,
         after_commit: mpsc::Sender<AfterCommit>,
     ) -> Result<(Pipeline, PipelineThreads), PipelineError> {
@@ -228,7 +228,7 @@ impl Pipeline {
         let (batches, to_write) = crossbeam_channel::bounded(WRITE_QUEUE);
         let (feed, _) = broadcast::channel(FEED);
         let shared = Arc::new(Shared::default());
-        let verifier = verify::Verifier::new(options.verify_threads, blobs, Arc::clone(&metrics))?;
+        let verifier = verify::Verifier::new(options.verify_threads, files, Arc::clone(&metrics))?;
         let mut stage = write::WriteStage::new(
             options,
             writer,
@@ -370,7 +370,10 @@ impl Pipeline {
 
     /// Says that a file is here now.
     pub fn arrived(&self, hash: ItemHash) {
-        let _ = self.jobs.send(Job::Arrived(hash));
+        // Messages may wait for another text of the same CID.
+        for form in files::forms(&hash) {
+            let _ = self.jobs.send(Job::Arrived(form));
+        }
     }
 
     /// Runs a change that is no message inside the writer's next transaction; answers when it is durable.

@@ -1,21 +1,28 @@
 //! Files that messages wait for, fetched by hash from whoever has them.
 //!
-//! Sources are the HTTP APIs of other nodes, tried two at a time in random order. A source that sends
-//! nothing for a while is given up, one that sends the wrong bytes is skipped; what was received is kept
-//! only if it has the hash that was asked for. The fetch is repeated with growing pauses until the file is
-//! here or nobody waits for it any more.
+//! Sources are the HTTP APIs of other nodes, tried two at a time in random order, and for CIDs at last the
+//! node of IPFS beside this one, if there is one. A source that sends nothing for a while is given up, one
+//! that sends the wrong bytes is skipped; what was received is kept only if it has the hash that was asked
+//! for. The fetch is repeated with growing pauses until the file is here or nobody waits for it any more.
+//!
+//! A file under a CID comes as plain bytes, if they lead to the CID under one of the layouts in use, or else
+//! as an archive; a directory always comes as an archive.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aleph_blobs::BlobStore;
+use aleph_blobs::BlobWriter;
+use aleph_cid::Cid;
 use aleph_types::{HashKind, ItemHash, limits};
 use futures_util::StreamExt;
+use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::files::archive::ImportError;
+use crate::files::{Files, canonical};
 use crate::metrics::Metrics;
 use crate::peers::HttpPeers;
 use crate::pipeline::Pipeline;
@@ -40,7 +47,7 @@ pub(crate) struct Resolver {
 }
 
 struct Inner {
-    blobs: BlobStore,
+    files: Files,
     peers: HttpPeers,
     client: reqwest::Client,
     pipeline: Pipeline,
@@ -53,7 +60,7 @@ struct Inner {
 
 impl Resolver {
     pub(crate) fn new(
-        blobs: BlobStore,
+        files: Files,
         peers: HttpPeers,
         client: reqwest::Client,
         pipeline: Pipeline,
@@ -63,7 +70,7 @@ impl Resolver {
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                blobs,
+                files,
                 peers,
                 client,
                 pipeline,
@@ -103,7 +110,7 @@ impl Inner {
         let mut pause = PAUSE_FIRST;
         // The waiting message is rejected when patience ends; a little longer covers its last try.
         while started.elapsed() < self.patience + PAUSE_MAX {
-            match self.blobs.contains(hash).await {
+            match self.files.contains(hash).await {
                 Ok(true) => return true,
                 Ok(false) => {}
                 Err(error) => tracing::warn!(file = %hash, %error, "file store can't be read"),
@@ -129,10 +136,6 @@ impl Inner {
 
     /// One round over all sources; true when the file is here.
     async fn fetch_once(&self, hash: &ItemHash) -> bool {
-        if hash.kind() != HashKind::Storage {
-            // Files addressed by CID come with the block exchange.
-            return false;
-        }
         let sources = self.peers.shuffled();
         let mut attempts = futures_util::stream::iter(sources.into_iter().map(|source| async move {
             let outcome = self.fetch_from(&source, hash).await;
@@ -145,34 +148,95 @@ impl Inner {
                 Err(error) => tracing::debug!(file = %hash, %source, %error, "source skipped"),
             }
         }
-        false
+        let Some(kubo) = self.files.kubo().filter(|_| hash.kind() == HashKind::Ipfs) else { return false };
+        match kubo.fetch(&self.files, hash).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::debug!(file = %hash, %error, "the IPFS node has not given it");
+                false
+            }
+        }
     }
 
     async fn fetch_from(&self, source: &str, hash: &ItemHash) -> Result<(), FetchError> {
         let url = format!("{source}/api/v0/storage/raw/{hash}");
-        let response = tokio::time::timeout(STALL, self.client.get(&url).send())
+        if hash.kind() == HashKind::Storage {
+            let response = self.ask(&url, limits::STORAGE_FILE).await?;
+            let writer = self.files.writer(limits::STORAGE_FILE);
+            return self.receive(response, writer, hash).await;
+        }
+        let cid = Cid::try_from(hash).map_err(ImportError::from)?;
+        let most = self.files.limits().file_bytes;
+        let response = self.ask(&url, most).await?;
+        // Nobody calls plain bytes a tar: that is a directory.
+        let plain = if is_type(response.headers(), "application/x-tar") {
+            Err(FetchError::Directory)
+        } else {
+            let writer = self.files.check_writer(most, &cid);
+            self.receive(response, writer, &canonical(hash)).await
+        };
+        match plain {
+            Err(FetchError::Directory | FetchError::Blob(aleph_blobs::BlobError::WrongHash { .. })) => {}
+            settled => return settled,
+        }
+        let most = self.files.limits().archive_bytes;
+        let response = self.ask(&format!("{url}?format=car"), most).await?;
+        if !is_type(response.headers(), CAR) {
+            return Err(FetchError::NoArchive);
+        }
+        let mut writer = self.files.archive_writer(most).await.map_err(FetchError::Blob)?;
+        let mut body = response.bytes_stream();
+        while let Some(chunk) = next_chunk(body.next()).await? {
+            writer.write(&chunk).await?;
+        }
+        writer.finish(Some(&cid)).await?;
+        Ok(())
+    }
+
+    async fn ask(&self, url: &str, most: u64) -> Result<reqwest::Response, FetchError> {
+        let response = tokio::time::timeout(STALL, self.client.get(url).send())
             .await
             .map_err(|_| FetchError::Stalled)?
             .map_err(FetchError::Http)?;
         if !response.status().is_success() {
             return Err(FetchError::Status(response.status().as_u16()));
         }
-        if response.content_length().is_some_and(|length| length > limits::STORAGE_FILE) {
-            return Err(FetchError::TooLarge);
+        if response.content_length().is_some_and(|length| length > most) {
+            return Err(FetchError::TooLarge(most));
         }
-        let mut writer = self.blobs.writer(limits::STORAGE_FILE);
+        Ok(response)
+    }
+
+    async fn receive(
+        &self,
+        response: reqwest::Response,
+        mut writer: BlobWriter,
+        hash: &ItemHash,
+    ) -> Result<(), FetchError> {
         let mut body = response.bytes_stream();
-        loop {
-            match tokio::time::timeout(STALL, body.next()).await {
-                Err(_) => return Err(FetchError::Stalled),
-                Ok(None) => break,
-                Ok(Some(chunk)) => {
-                    writer.write(&chunk.map_err(FetchError::Http)?).await.map_err(FetchError::Blob)?;
-                }
-            }
+        while let Some(chunk) = next_chunk(body.next()).await? {
+            writer.write(&chunk).await.map_err(FetchError::Blob)?;
         }
         writer.finish(Some(hash)).await.map_err(FetchError::Blob)?;
         Ok(())
+    }
+}
+
+/// What an archive is called.
+const CAR: &str = "application/vnd.ipld.car";
+
+fn is_type(headers: &HeaderMap, expected: &str) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(expected))
+}
+
+/// The next piece of a body; none at its end.
+async fn next_chunk(
+    next: impl Future<Output = Option<reqwest::Result<bytes::Bytes>>>,
+) -> Result<Option<bytes::Bytes>, FetchError> {
+    match tokio::time::timeout(STALL, next).await {
+        Err(_) => Err(FetchError::Stalled),
+        Ok(chunk) => chunk.transpose().map_err(FetchError::Http),
     }
 }
 
@@ -183,8 +247,14 @@ enum FetchError {
     Stalled,
     #[error("answered status {0}")]
     Status(u16),
-    #[error("the file is larger than {} bytes", limits::STORAGE_FILE)]
-    TooLarge,
+    #[error("the file is larger than {0} bytes")]
+    TooLarge(u64),
+    #[error("it is a directory")]
+    Directory,
+    #[error("it gives no archive of what plain bytes can't show")]
+    NoArchive,
+    #[error(transparent)]
+    Import(#[from] ImportError),
     #[error("request failed")]
     Http(#[source] reqwest::Error),
     #[error("{0}")]

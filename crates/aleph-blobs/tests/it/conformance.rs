@@ -5,11 +5,11 @@
 use std::time::{Duration, SystemTime};
 
 use aleph_blobs::{BLOCK_SIZE, BlobError, BlobStore, ErrorKind, Verifier, Withdrawal};
+use aleph_test_s3::S3Server;
 use aleph_types::ItemHash;
 use futures_util::TryStreamExt as _;
 use tempfile::TempDir;
 
-use crate::s3_server::S3Server;
 use crate::{files_below, noise};
 
 /// As much as an object store takes in one part.
@@ -36,7 +36,7 @@ impl World {
     async fn everything(&self) -> Vec<String> {
         match self {
             Self::Folder(folder, _) => files_below(folder.path()),
-            Self::S3(server, _) => server.everything().await,
+            Self::S3(server, _) => server.everything().await.unwrap(),
         }
     }
 

@@ -4,7 +4,6 @@ mod conformance;
 mod full_disk;
 mod reading;
 mod s3;
-mod s3_server;
 mod withdrawing;
 mod writing;
 

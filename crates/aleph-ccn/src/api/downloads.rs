@@ -1,140 +1,42 @@
-//! Files on their way out (`spec: ccn-api.md §§10.4–10.6`).
+//! Files on their way out to other nodes, and what is on record of them (`spec: ccn-api.md §§10.4, 10.6`).
 
 use std::io;
 use std::sync::Arc;
 
-use aleph_store::queries::FileVersion;
+use aleph_rules::FileKind;
+use aleph_store::queries::{FileInfo, FileVersion};
 use aleph_types::content::StoreContent;
 use aleph_types::{Address, HashKind, ItemHash, limits};
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::StreamReader;
 
 use super::Api;
-use super::conditional;
 use super::errors::{ApiError, json_answer};
 use super::json::Object;
 use super::openapi::shapes::{Base64File, FileMetadata, FileVersionAnswer};
 use super::params::file_hash;
-
-/// Bytes that are read from disk at a time.
-const BLOCK: usize = 256 * 1024;
+use crate::files::pieces::{self, Blocks};
+use crate::files::{Opened, forms};
 
 /// Bytes of a file that make one line of 76 characters.
 const LINE: usize = 57;
 
-/// The file of `hash`, if it is here. Hashes of strange characters name no file.
-async fn open(api: &Api, hash: &ItemHash) -> Result<Option<(tokio::fs::File, u64)>, ApiError> {
-    if ItemHash::parse(hash.as_str()).is_err() {
-        return Ok(None);
-    }
-    Ok(api.node.blobs.open_file(hash).await?)
-}
-
-/// A file, or one range of it.
-#[utoipa::path(
-    get,
-    path = "/api/v0/storage/raw/{file_hash}",
-    tag = "storage",
-    operation_id = "downloads_raw",
-    params(("file_hash" = String, Path, description = "Hash of the file"), ("Range" = Option<String>, Header, description = "One range of bytes")),
-    responses(
-        (status = 200, description = "The answer", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 206, description = "The range", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 416, description = "The file has no such range"),
-    ),
-)]
-pub(super) async fn raw(
-    State(api): State<Arc<Api>>,
-    Path(hash): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let hash = file_hash(&hash).ok_or_else(|| ApiError::text(StatusCode::BAD_REQUEST, "Invalid hash"))?;
-    let (mut file, size) =
-        open(&api, &hash).await?.ok_or_else(|| ApiError::text(StatusCode::NOT_FOUND, "Not found"))?;
-    // The hash is the content: it never changes.
-    let tag = format!("\"{hash}\"");
-    let mut response = Response::new(Body::empty());
-    let shown = response.headers_mut();
-    shown.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    shown.insert(header::CACHE_CONTROL, conditional::A_DAY);
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        shown.insert(header::ETAG, tag);
-    }
-    if conditional::names(headers.get(header::IF_NONE_MATCH), &tag) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Ok(response);
-    }
-    shown.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    let whole_if_changed =
-        headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != tag.as_bytes());
-    let asked =
-        headers.get(header::RANGE).and_then(|range| range.to_str().ok()).filter(|_| !whole_if_changed);
-    let (start, length) = match asked.map_or(Asked::Whole, |text| Asked::read(text, size)) {
-        Asked::Whole => (0, size),
-        Asked::Part { start, end } => {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            set_range(response.headers_mut(), &format!("bytes {start}-{end}/{size}"));
-            (start, end - start + 1)
-        }
-        Asked::Beyond => {
-            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-            set_range(response.headers_mut(), &format!("bytes */{size}"));
-            return Ok(response);
-        }
-    };
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    if start > 0 {
-        file.seek(io::SeekFrom::Start(start)).await.map_err(|error| ApiError::unavailable(&error))?;
-    }
-    *response.body_mut() = Body::from_stream(ReaderStream::with_capacity(file.take(length), BLOCK));
-    Ok(response)
-}
-
-fn set_range(headers: &mut HeaderMap, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(header::CONTENT_RANGE, value);
-    }
-}
-
-/// What a `Range` header asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    /// Everything: no range, several ranges, or something that is none.
-    Whole,
-    /// From `start` to `end`, both included.
-    Part { start: u64, end: u64 },
-    /// Nothing that the file has.
-    Beyond,
-}
-
-impl Asked {
-    fn read(text: &str, size: u64) -> Self {
-        let Some(range) = text.trim().strip_prefix("bytes=") else { return Self::Whole };
-        let Some((first, last)) = range.trim().split_once('-') else { return Self::Whole };
-        let number = |text: &str| -> Option<u64> {
-            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| text.parse().unwrap_or(u64::MAX))
-        };
-        match (number(first), number(last)) {
-            (Some(start), Some(end)) if end < start => Self::Whole,
-            (Some(start), _) if start >= size && (last.is_empty() || number(last).is_some()) => Self::Beyond,
-            (Some(start), Some(end)) => Self::Part { start, end: end.min(size - 1) },
-            (Some(start), None) if last.is_empty() => Self::Part { start, end: size - 1 },
-            (None, Some(0)) if first.is_empty() => Self::Beyond,
-            (None, Some(_)) if first.is_empty() && size == 0 => Self::Beyond,
-            (None, Some(suffix)) if first.is_empty() => {
-                Self::Part { start: size.saturating_sub(suffix), end: size - 1 }
-            }
-            _ => Self::Whole,
+/// What is on record of a file, under any text of its CID.
+async fn record(api: &Api, hash: &ItemHash) -> Result<Option<FileInfo>, ApiError> {
+    for form in forms(hash) {
+        if let Some(found) = api.node.store.file(form.as_str().to_owned()).await? {
+            return Ok(Some(found));
         }
     }
+    Ok(None)
 }
 
 /// A file in base64, for other nodes.
@@ -155,10 +57,22 @@ pub(super) async fn base64(
 ) -> Result<Response, ApiError> {
     let hash =
         file_hash(&hash).ok_or_else(|| ApiError::text(StatusCode::BAD_REQUEST, "Invalid hash provided"))?;
-    let Some((file, size)) = open(&api, &hash).await? else {
-        let known = api.node.store.file(hash.as_str().to_owned()).await?.is_some();
-        let text = if known { format!("No file found for hash {hash}") } else { "Not found".to_owned() };
-        return Err(ApiError::text(StatusCode::NOT_FOUND, text));
+    let (size, bytes) = match api.node.files.open(&hash).await? {
+        Some(Opened::File(blob)) => {
+            let size = blob.size();
+            (size, blob.stream(0..size).map_err(io::Error::other).boxed())
+        }
+        Some(Opened::Archive(archive)) if archive.info().kind == FileKind::File => {
+            let (size, root) = (archive.info().size, archive.root());
+            let bytes = pieces::file(Blocks::Archive(archive), root, 0..size);
+            (size, bytes.map_err(io::Error::other).boxed())
+        }
+        // A directory is no file here, as in the reference.
+        here => {
+            let known = here.is_some() || record(&api, &hash).await?.is_some();
+            let text = if known { format!("No file found for hash {hash}") } else { "Not found".to_owned() };
+            return Err(ApiError::text(StatusCode::NOT_FOUND, text));
+        }
     };
     if size > limits::STORAGE_FILE {
         return Err(ApiError::too_large(limits::STORAGE_FILE, Some(size)));
@@ -171,6 +85,7 @@ pub(super) async fn base64(
     let mut object = Object::new(&mut head);
     object.text("status", "success").text("hash", hash.as_str()).text("engine", engine);
     object.field("content").push(b'"');
+    let file = StreamReader::new(bytes);
     let pieces = futures_util::stream::try_unfold((Some(head), Some(file)), |(head, file)| async move {
         if let Some(head) = head {
             return Ok(Some((Bytes::from(head), (None, file))));
@@ -217,7 +132,11 @@ pub(super) async fn metadata(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
 ) -> Result<Response, ApiError> {
-    let Some(file) = api.node.store.file(hash.clone()).await? else {
+    let found = match ItemHash::parse(&hash) {
+        Ok(hash) => record(&api, &hash).await?,
+        Err(_) => api.node.store.file(hash.clone()).await?,
+    };
+    let Some(file) = found else {
         return Err(ApiError::text(StatusCode::NOT_FOUND, format!("No file found for hash {hash}")));
     };
     let mut body = Vec::new();
@@ -317,7 +236,7 @@ async fn of_tag(api: &Api, tag: String) -> Result<Response, ApiError> {
     }
 }
 
-/// How many pins a file has.
+/// How many pins a file has, under every text of its CID.
 #[utoipa::path(
     get,
     path = "/api/v0/storage/count/{hash}",
@@ -332,37 +251,20 @@ pub(super) async fn count(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
 ) -> Result<Response, ApiError> {
-    let pins = api.node.store.count_pins(hash).await?;
+    let forms = match ItemHash::parse(&hash) {
+        Ok(hash) => forms(&hash).iter().map(|form| form.as_str().to_owned()).collect(),
+        Err(_) => vec![hash],
+    };
+    let mut pins = 0;
+    for form in forms {
+        pins += api.node.store.count_pins(form).await?;
+    }
     Ok(json_answer(StatusCode::OK, pins.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges() {
-        for (text, expected) in [
-            ("bytes=0-4", Asked::Part { start: 0, end: 4 }),
-            ("bytes=5-", Asked::Part { start: 5, end: 9 }),
-            ("bytes=5-500", Asked::Part { start: 5, end: 9 }),
-            ("bytes=-3", Asked::Part { start: 7, end: 9 }),
-            ("bytes=-30", Asked::Part { start: 0, end: 9 }),
-            ("bytes=10-", Asked::Beyond),
-            ("bytes=99999999999999999999-", Asked::Beyond),
-            ("bytes=-0", Asked::Beyond),
-            ("bytes=4-2", Asked::Whole),
-            ("bytes=0-1,3-4", Asked::Whole),
-            ("bytes=", Asked::Whole),
-            ("bytes=-", Asked::Whole),
-            ("bytes=a-b", Asked::Whole),
-            ("items=0-1", Asked::Whole),
-        ] {
-            assert_eq!(Asked::read(text, 10), expected, "{text}");
-        }
-        assert_eq!(Asked::read("bytes=0-", 0), Asked::Beyond);
-        assert_eq!(Asked::read("bytes=-5", 0), Asked::Beyond);
-    }
 
     #[test]
     fn base64_has_mime_lines() {

@@ -88,6 +88,11 @@ impl ApiError {
         self.status == StatusCode::PAYLOAD_TOO_LARGE
     }
 
+    /// Whether the same request would be refused again, by any node.
+    pub(super) fn is_final(&self) -> bool {
+        self.status.is_client_error()
+    }
+
     /// The same refusal with the seconds after which it is worth trying again.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);

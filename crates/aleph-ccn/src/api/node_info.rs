@@ -56,6 +56,13 @@ fn free_space(folder: &std::path::Path) -> Option<u64> {
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// How long the health of other services is asked for.
+const ASKED: Duration = Duration::from_secs(3);
+
+/// What to do when files can't be stored.
+const FILES_NEXT: &str = "uploads are refused until they can, and messages wait for files; see that the disk of \
+                          the data folder is fine, or the object store of 'files.s3' runs and lets the node in";
+
 /// Messages that may wait before it is worth telling.
 pub(super) const MANY_PENDING: u64 = 1_000;
 
@@ -243,6 +250,20 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
         problems.add(
             "a proxy on this machine asks for others, and its clients are not told apart: nobody is limited",
             "name the proxy in 'api.trusted_proxies' if it writes X-Forwarded-For",
+        );
+    }
+    match tokio::time::timeout(ASKED, node.files.check()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => problems.add(format!("files can't be stored now: {error}"), FILES_NEXT),
+        Err(_) => problems
+            .add(format!("the place of files has not answered within {} s", ASKED.as_secs()), FILES_NEXT),
+    }
+    if let Some(kubo) = node.files.kubo()
+        && let Err(error) = kubo.check().await
+    {
+        problems.add(
+            error.to_string(),
+            "start it, or take 'ipfs.kubo' out of the settings: without it this node has what core nodes have",
         );
     }
     let states = node.metrics.catching_up.peers();

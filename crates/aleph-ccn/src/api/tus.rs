@@ -4,8 +4,9 @@
 //! interruption how much arrived. The bytes grow in a file of their own and survive a restart of the node.
 //! With the last byte the file goes the way of every upload: it is hashed, named by its hash, and either
 //! kept for a day or stored by the signed STORE message that the client gave in `Upload-Metadata`, under
-//! `message`, in the form of the part `metadata` of `/api/v0/storage/add_file`. A file that does not have the
-//! hash of its message is refused and leaves nothing.
+//! `message`, in the form of the part `metadata` of `/api/v0/storage/add_file`. A STORE may name a CID: the
+//! upload is then the file itself, or with the key `car` an archive of what the CID names. A file that does not
+//! have the hash of its message is refused and leaves nothing.
 
 mod protocol;
 mod shelf;
@@ -13,7 +14,9 @@ mod shelf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aleph_types::{ItemHash, ParsedMessage, limits};
+use aleph_blobs::BlobWriter;
+use aleph_rules::{FileInfo, FileKind};
+use aleph_types::{HashKind, ItemHash, ParsedMessage, limits};
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -29,9 +32,11 @@ use super::cors::preflight;
 use super::errors::{ApiError, json_value};
 use super::limits::Client;
 use super::openapi::shapes::UploadState;
-use super::publish::{publish, status_word};
-use super::uploads::{before_stall, finish_blob, is_pinned, keep_for_a_while, read_metadata};
+use super::publish::status_word;
+use super::uploads::{before_stall, finish_blob, keep_for_a_while, publish_with_file, read_metadata};
+use super::{ipfs, uploads};
 use crate::Outcome;
+use crate::files::archive::ArchiveWriter;
 use protocol::{Checksum, FILE_HASH, MESSAGE_STATUS, TUS_RESUMABLE, UPLOAD_EXPIRES, UPLOAD_LENGTH};
 use protocol::{UPLOAD_METADATA, UPLOAD_OFFSET, VERSION};
 use shelf::{Finished, Record, Shelf, ShelfError, Upload};
@@ -47,6 +52,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// The key of `Upload-Metadata` that holds the signed STORE.
 const MESSAGE: &str = "message";
+
+/// The key of `Upload-Metadata` that says that the file is an archive.
+const CAR: &str = "car";
 
 /// The unfinished uploads, opened at first use.
 #[derive(Debug, Default)]
@@ -160,7 +168,8 @@ fn answered(result: Result<Response, ApiError>) -> Response {
 /// Begins an upload that may be resumed (tus 1.0).
 ///
 /// `Upload-Metadata` may hold, under `message`, the JSON text `{"message": <signed STORE>, "sync": <bool>}` in
-/// base64. Without it the file is kept for a day and may have 25 MiB.
+/// base64. Without it the file is kept for a day and may have 25 MiB. If the STORE names a CID, the file is what
+/// the CID names, or with the key `car` an archive of it (CAR version 1).
 #[utoipa::path(
     post,
     path = "/api/v1/uploads",
@@ -197,20 +206,26 @@ async fn begin(
     let length = protocol::length(&headers)?;
     let metadata = protocol::metadata(&headers)?;
     let store = signed_store(&metadata)?;
+    let is_archive = is_archive(&metadata)?;
     let most = match &store {
+        Some((_, claimed, _)) if claimed.kind() == HashKind::Ipfs => {
+            let ipfs = api.node.files.limits();
+            if !ipfs.enabled {
+                return Err(ApiError::reason(StatusCode::FORBIDDEN, "IPFS is disabled on this node"));
+            }
+            if is_archive { ipfs.archive_bytes } else { ipfs.file_bytes }
+        }
+        _ if is_archive => {
+            return Err(ApiError::reason(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "an archive comes with a signed STORE that names its root",
+            ));
+        }
         Some(_) => api.node.config.api.uploads.file_bytes,
         None => limits::UNAUTHENTICATED_UPLOAD,
     };
     if length > most {
         return Err(ApiError::too_large(most, Some(length)));
-    }
-    if let Some((_, claimed, _)) = &store
-        && claimed.kind() != aleph_types::HashKind::Storage
-    {
-        return Err(ApiError::reason(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "the STORE names a CID: files under CIDs go to /api/v0/ipfs/add_file",
-        ));
     }
     let shelf = Arc::clone(api.uploads.open(&api).await?);
     let client = client.map(|Extension(client)| client.name());
@@ -243,6 +258,11 @@ fn signed_store(metadata: &str) -> Result<Option<(ParsedMessage, ItemHash, bool)
         Some(text) if !text.is_empty() => read_metadata(&text).map(Some),
         _ => Ok(None),
     }
+}
+
+/// Whether `Upload-Metadata` says that the file is an archive.
+fn is_archive(metadata: &str) -> Result<bool, ApiError> {
+    Ok(protocol::metadata_value(metadata, CAR)?.is_some())
 }
 
 /// Headers that say how the upload is.
@@ -510,43 +530,82 @@ async fn receive(
 async fn finish(api: &Arc<Api>, shelf: &Arc<Shelf>, upload: &Arc<Upload>) -> Result<(), ApiError> {
     let record = upload.record();
     let store = signed_store(&record.metadata)?;
-    let mut file = tokio::fs::File::open(shelf.bytes_of(&upload.id)).await.map_err(|error| disk(&error))?;
-    let mut writer = api.node.blobs.writer(record.length);
-    let mut block = vec![0; BLOCK];
-    loop {
-        let read = file.read(&mut block).await.map_err(|error| disk(&error))?;
-        if read == 0 {
-            break;
-        }
-        writer.write(&block[..read]).await?;
-    }
-    drop(block);
+    let bytes = shelf.bytes_of(&upload.id);
     let (hash, message_status) = match store {
         None => {
+            let writer = copy(&bytes, api.node.files.writer(record.length)).await?;
             let stored = writer.finish(None).await?;
             keep_for_a_while(api, &stored).await?;
             (stored.hash, None)
         }
         Some((parsed, claimed, sync)) => {
-            let stored = match finish_blob(writer, &claimed).await {
-                Ok(stored) => stored,
+            let stored = store_upload(api, &bytes, &record, (parsed, &claimed, sync)).await;
+            let outcome = match stored {
+                Ok(outcome) => outcome,
                 Err(refusal) => {
-                    // It can never become the file of its message.
-                    shelf.remove(&upload.id);
+                    // It can never become the file of its message, or nobody pays; what passes is tried again.
+                    if refusal.is_final() {
+                        shelf.remove(&upload.id);
+                    }
                     return Err(refusal);
                 }
             };
-            let outcome = publish(api, parsed, sync, None).await?;
-            if !matches!(outcome, Outcome::Processed | Outcome::Removing)
-                && !is_pinned(api, &stored.hash).await?
-            {
-                keep_for_a_while(api, &stored).await?;
-            }
-            (stored.hash, Some(status_word(&outcome).to_owned()))
+            (claimed, Some(status_word(&outcome).to_owned()))
         }
     };
     let finished = Finished { hash: hash.as_str().to_owned(), message_status };
     on_disk(shelf, upload, move |shelf, upload| shelf.finish(upload, finished)).await
+}
+
+/// Makes the bytes of an upload the file of its message, and publishes the message.
+async fn store_upload(
+    api: &Arc<Api>,
+    bytes: &std::path::Path,
+    record: &Record,
+    (parsed, claimed, sync): (ParsedMessage, &ItemHash, bool),
+) -> Result<Outcome, ApiError> {
+    match claimed.kind() {
+        HashKind::Storage => {
+            let writer = copy(bytes, api.node.files.writer(record.length)).await?;
+            let stored = finish_blob(writer, claimed).await?;
+            let info = FileInfo { size: stored.size, kind: FileKind::File };
+            publish_with_file(api, parsed, sync, claimed, info).await
+        }
+        HashKind::Ipfs if is_archive(&record.metadata)? => {
+            let archive = copy_archive(bytes, api.node.files.archive_writer(record.length).await?).await?;
+            Ok(ipfs::store_archive(api, archive, parsed, claimed, sync).await?.0)
+        }
+        HashKind::Ipfs => {
+            let writer = copy(bytes, api.node.files.cid_writer(record.length)).await?;
+            Ok(ipfs::store_file(api, writer, parsed, claimed, sync).await?.0)
+        }
+    }
+}
+
+/// Hands the bytes of an upload to where files live.
+async fn copy(from: &std::path::Path, mut writer: BlobWriter) -> Result<BlobWriter, ApiError> {
+    let mut file = tokio::fs::File::open(from).await.map_err(|error| disk(&error))?;
+    let mut block = vec![0; BLOCK];
+    loop {
+        let read = file.read(&mut block).await.map_err(|error| disk(&error))?;
+        if read == 0 {
+            return Ok(writer);
+        }
+        writer.write(&block[..read]).await.map_err(uploads::too_large)?;
+    }
+}
+
+/// The same for an archive.
+async fn copy_archive(from: &std::path::Path, mut writer: ArchiveWriter) -> Result<ArchiveWriter, ApiError> {
+    let mut file = tokio::fs::File::open(from).await.map_err(|error| disk(&error))?;
+    let mut block = vec![0; BLOCK];
+    loop {
+        let read = file.read(&mut block).await.map_err(|error| disk(&error))?;
+        if read == 0 {
+            return Ok(writer);
+        }
+        writer.write(&block[..read]).await.map_err(ipfs::refused_archive)?;
+    }
 }
 
 /// Does what waits for the disk where it holds up nobody.

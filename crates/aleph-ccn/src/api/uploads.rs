@@ -1,12 +1,16 @@
-//! Files on their way in (`spec: ccn-api.md §10.1`): streamed to disk, whatever the order of the parts.
+//! Files on their way in (`spec: ccn-api.md §10`): streamed to disk, whatever the order of the parts. What is
+//! special about those under CIDs is in [`super::ipfs`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aleph_blobs::{BlobError, BlobStore, BlobWriter, Stored};
+use aleph_blobs::{BlobError, BlobWriter, Stored};
+use aleph_rules::{FileInfo, FileKind};
 use aleph_types::content::Content;
 use aleph_types::wire::Envelope;
-use aleph_types::{FormatError, ItemHash, ItemType, Message, MessageType, ParsedMessage, json, limits};
+use aleph_types::{
+    ErrorCode, FormatError, ItemHash, ItemType, Message, MessageType, ParsedMessage, json, limits,
+};
 use axum::body::{Body, HttpBody as _};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -17,10 +21,11 @@ use serde_json::Value;
 
 use super::Api;
 use super::body;
-use super::errors::{ApiError, json_answer};
+use super::errors::{ApiError, json_answer, json_value};
 use super::openapi::shapes::{FileForm, StoredFile, UploadLimits};
-use super::publish::{publish, status_code, sync_flag};
+use super::publish::{status_code, submit, sync_flag};
 use crate::Outcome;
+use crate::files::archive::ArchiveWriter;
 
 /// How long an uploaded file is kept for a STORE message to follow.
 const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
@@ -47,15 +52,20 @@ const OTHER_PARTS: u64 = 1024 * 1024;
     ),
 )]
 pub(super) async fn add_json(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
+    let stored = api.node.blobs.put_bytes(sorted_json(body).await?).await?;
+    keep_for_a_while(&api, &stored).await?;
+    Ok(stored_answer(StatusCode::OK, &stored.hash))
+}
+
+/// A document of a body, with its keys in order, as it is hashed.
+pub(super) async fn sorted_json(body: Body) -> Result<String, ApiError> {
     let most = usize::try_from(limits::UNAUTHENTICATED_UPLOAD).unwrap_or(usize::MAX);
     let bytes = body::whole(body, most).await?;
     let mut document = json::parse(&bytes)
         .map_err(|error| ApiError::reason(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()))?;
     drop(bytes);
     document.sort_all_objects();
-    let stored = api.node.blobs.put_bytes(document.to_string()).await?;
-    keep_for_a_while(&api, &stored).await?;
-    Ok(stored_answer(StatusCode::OK, &stored.hash))
+    Ok(document.to_string())
 }
 
 /// Stores a file, as a form or as the body itself. Without a signed STORE it is kept for a day.
@@ -69,6 +79,7 @@ pub(super) async fn add_json(State(api): State<Arc<Api>>, body: Body) -> Result<
         (status = 200, description = "The answer", body = StoredFile),
         (status = 202, description = "The file is here, its message waits", body = StoredFile),
         (status = 400, description = "No part `file`"),
+        (status = 402, description = "The owner can't pay for the file"),
         (status = 403, description = "The signature of the STORE is wrong"),
         (status = 413, description = "Too long"),
     ),
@@ -81,12 +92,13 @@ pub(super) async fn add_file(
     let content_type =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.to_ascii_lowercase().starts_with("multipart/form-data") {
-        let stored = raw_file(&api.node.blobs, body).await?;
+        let stored = raw_file(api.node.files.writer(limits::UNAUTHENTICATED_UPLOAD), body).await?;
         keep_for_a_while(&api, &stored).await?;
         return Ok(stored_answer(StatusCode::OK, &stored.hash));
     }
-    let form = Form::read(&api.node.blobs, content_type, body).await?;
-    let Some(file) = form.file else {
+    let file = Incoming::File(api.node.files.writer(limits::STORAGE_FILE));
+    let form = Form::read(file, limits::STORAGE_FILE, content_type, body).await?;
+    let Some(Incoming::File(file)) = form.file else {
         return Err(ApiError::reason(
             StatusCode::BAD_REQUEST,
             "File should be sent as FormData or Raw Upload",
@@ -102,23 +114,39 @@ pub(super) async fn add_file(
     };
     let (parsed, claimed, sync) = read_metadata(&metadata)?;
     let stored = finish_blob(file, &claimed).await?;
-    let outcome = publish(&api, parsed, sync, None).await?;
-    if !matches!(outcome, Outcome::Processed | Outcome::Removing) && !is_pinned(&api, &stored.hash).await? {
-        // Nothing else keeps track of the file until the message is processed, if ever.
-        keep_for_a_while(&api, &stored).await?;
-    }
+    let info = FileInfo { size: stored.size, kind: FileKind::File };
+    let outcome = publish_with_file(&api, parsed, sync, &claimed, info).await?;
     Ok(stored_answer(status_code(&outcome), &stored.hash))
 }
 
-pub(super) async fn is_pinned(api: &Api, hash: &ItemHash) -> Result<bool, ApiError> {
-    Ok(api.node.store.count_pins(hash.as_str().to_owned()).await? > 0)
+/// Publishes the STORE of a file that is here now. The file is kept for a day if the message does not hold it.
+pub(super) async fn publish_with_file(
+    api: &Api,
+    parsed: ParsedMessage,
+    sync: bool,
+    file: &ItemHash,
+    info: FileInfo,
+) -> Result<Outcome, ApiError> {
+    let outcome = submit(api, parsed, sync, None).await?;
+    let holds = matches!(outcome, Outcome::Processed | Outcome::Removing);
+    if !holds && api.node.store.count_pins(file.as_str().to_owned()).await? == 0 {
+        // Nothing else keeps track of the file until the message is processed, if ever.
+        keep(api, file, info).await?;
+    }
+    if let Outcome::Rejected(rejection) = &outcome
+        && matches!(rejection.code, ErrorCode::BalanceInsufficient | ErrorCode::CreditInsufficient)
+    {
+        return Err(ApiError::standard(StatusCode::PAYMENT_REQUIRED));
+    }
+    // As for any message: who does not wait is told that it is safe here.
+    Ok(if sync { outcome } else { Outcome::Pending })
 }
 
 /// Ends the file, which must be the one that the message names.
 pub(super) async fn finish_blob(file: BlobWriter, claimed: &ItemHash) -> Result<Stored, ApiError> {
     file.finish(Some(claimed)).await.map_err(|error| match error {
         BlobError::WrongHash { expected, actual } => mismatch(&actual, &expected),
-        // The message names a CID, and what was sent is a plain file.
+        // The message names a CID, and what was sent is known by its SHA-256.
         BlobError::Unverifiable(expected) => ApiError::reason(
             StatusCode::UNPROCESSABLE_ENTITY,
             &format!("File hash does not match (a sha256 != {expected}): CIDs are for /api/v0/ipfs/add_file"),
@@ -127,7 +155,7 @@ pub(super) async fn finish_blob(file: BlobWriter, claimed: &ItemHash) -> Result<
     })
 }
 
-fn mismatch(computed: &ItemHash, claimed: &ItemHash) -> ApiError {
+pub(super) fn mismatch(computed: &dyn std::fmt::Display, claimed: &ItemHash) -> ApiError {
     let text = format!("File hash does not match ({computed} != {claimed})");
     ApiError::reason(StatusCode::UNPROCESSABLE_ENTITY, &text)
 }
@@ -138,13 +166,17 @@ fn stored_answer(status: StatusCode, hash: &ItemHash) -> Response {
 
 /// Puts the file on record for a day, and wakes the messages that wait for it.
 pub(super) async fn keep_for_a_while(api: &Api, stored: &Stored) -> Result<(), ApiError> {
-    let Stored { hash, size } = stored.clone();
+    keep(api, &stored.hash, FileInfo { size: stored.size, kind: FileKind::File }).await
+}
+
+/// The same for what messages know as `file`.
+pub(super) async fn keep(api: &Api, file: &ItemHash, info: FileInfo) -> Result<(), ApiError> {
     let now = crate::clock::now();
-    let file = hash.clone();
+    let (hash, file) = (file.clone(), file.clone());
     api.node
         .pipeline
         .write(move |transaction| {
-            transaction.add_file(&file, size, "file")?;
+            transaction.add_file(&file, info.size, info.kind.as_str())?;
             transaction.add_grace_pin(&file, now, now.plus_micros(GRACE_MICROS))
         })
         .await?;
@@ -159,9 +191,8 @@ fn check_announced(body: &Body, limit: u64) -> Result<(), ApiError> {
 }
 
 /// A body that is the file itself.
-async fn raw_file(blobs: &BlobStore, body: Body) -> Result<Stored, ApiError> {
+async fn raw_file(mut writer: BlobWriter, body: Body) -> Result<Stored, ApiError> {
     check_announced(&body, limits::UNAUTHENTICATED_UPLOAD)?;
-    let mut writer = blobs.writer(limits::UNAUTHENTICATED_UPLOAD);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = before_stall(chunks.next()).await? {
         writer.write(&chunk.map_err(body::broken)?).await.map_err(too_large)?;
@@ -177,32 +208,62 @@ pub(super) async fn before_stall<T>(next: impl Future<Output = T>) -> Result<T, 
     tokio::time::timeout(STALL, next).await.map_err(stalled)
 }
 
-fn too_large(error: BlobError) -> ApiError {
+pub(super) fn too_large(error: BlobError) -> ApiError {
     match error {
         BlobError::TooLarge { limit } => ApiError::too_large(limit, None),
         other => other.into(),
     }
 }
 
+/// What the part `file` becomes.
+pub(super) enum Incoming {
+    /// Plain bytes.
+    File(BlobWriter),
+    /// The blocks of a file or directory.
+    Archive(ArchiveWriter),
+}
+
+impl Incoming {
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), ApiError> {
+        match self {
+            Self::File(writer) => writer.write(chunk).await.map_err(too_large),
+            Self::Archive(writer) => writer.write(chunk).await.map_err(super::ipfs::refused_archive),
+        }
+    }
+}
+
 /// The parts of an upload form.
-struct Form {
-    file: Option<BlobWriter>,
-    metadata: Option<Vec<u8>>,
+pub(super) struct Form {
+    pub(super) file: Option<Incoming>,
+    /// The name that the file has in the form.
+    pub(super) name: Option<String>,
+    pub(super) metadata: Option<Vec<u8>>,
 }
 
 impl Form {
-    async fn read(blobs: &BlobStore, content_type: &str, body: Body) -> Result<Self, ApiError> {
+    /// Reads a form whose part `file` of at most `most` bytes goes into `incoming`.
+    pub(super) async fn read(
+        incoming: Incoming,
+        most: u64,
+        content_type: &str,
+        body: Body,
+    ) -> Result<Self, ApiError> {
         let boundary = multer::parse_boundary(content_type)
             .map_err(|error| ApiError::reason(StatusCode::BAD_REQUEST, &error.to_string()))?;
-        let whole = limits::STORAGE_FILE + METADATA + OTHER_PARTS;
+        let whole = most.saturating_add(METADATA + OTHER_PARTS);
         check_announced(&body, whole)?;
         let size = SizeLimit::new().whole_stream(whole).for_field("metadata", METADATA);
         let constraints = Constraints::new().size_limit(size);
         let mut parts = Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
-        let mut form = Self { file: None, metadata: None };
+        let mut form = Self { file: None, name: None, metadata: None };
+        let mut incoming = Some(incoming);
         while let Some(part) = before_stall(parts.next_field()).await?.map_err(form_error)? {
             match part.name() {
-                Some("file") if form.file.is_none() => form.file = Some(spool(blobs, part).await?),
+                Some("file") => {
+                    let Some(incoming) = incoming.take() else { continue };
+                    form.name = part.file_name().map(str::to_owned);
+                    form.file = Some(spool(incoming, part).await?);
+                }
                 Some("metadata") if form.metadata.is_none() => {
                     let bytes = before_stall(part.bytes()).await?.map_err(form_error)?;
                     form.metadata = Some(bytes.to_vec());
@@ -215,12 +276,11 @@ impl Form {
 }
 
 /// Writes a part to disk as it comes.
-async fn spool(blobs: &BlobStore, mut part: Field<'_>) -> Result<BlobWriter, ApiError> {
-    let mut writer = blobs.writer(limits::STORAGE_FILE);
+async fn spool(mut incoming: Incoming, mut part: Field<'_>) -> Result<Incoming, ApiError> {
     while let Some(chunk) = before_stall(part.chunk()).await?.map_err(form_error)? {
-        writer.write(&chunk).await.map_err(too_large)?;
+        incoming.write(&chunk).await?;
     }
-    Ok(writer)
+    Ok(incoming)
 }
 
 fn form_error(error: multer::Error) -> ApiError {
@@ -278,20 +338,6 @@ pub(super) fn read_metadata(bytes: &[u8]) -> Result<(ParsedMessage, ItemHash, bo
     Ok((ParsedMessage { message, content: Some(content) }, claimed, sync))
 }
 
-/// Stores a file under its CID.
-#[utoipa::path(
-    post,
-    path = "/api/v0/ipfs/add_file",
-    tag = "storage",
-    operation_id = "uploads_ipfs_disabled",
-    responses(
-        (status = 403, description = "IPFS is disabled on this node"),
-    ),
-)]
-pub(super) async fn ipfs_disabled() -> ApiError {
-    ApiError::reason(StatusCode::FORBIDDEN, "IPFS is disabled on this node")
-}
-
 /// Bytes that uploads may have.
 #[utoipa::path(
     get,
@@ -302,14 +348,17 @@ pub(super) async fn ipfs_disabled() -> ApiError {
         (status = 200, description = "The answer", body = UploadLimits),
     ),
 )]
-pub(super) async fn upload_limits() -> Response {
+pub(super) async fn upload_limits(State(api): State<Arc<Api>>) -> Response {
     let (file, unauthenticated) = (limits::STORAGE_FILE, limits::UNAUTHENTICATED_UPLOAD);
-    json_answer(
-        StatusCode::OK,
-        format!(
-            r#"{{"storage":{{"max_file_size":{file},"max_unauthenticated_upload_file_size":{unauthenticated}}},"ipfs":{{"max_upload_file_size":1073741824,"max_upload_car_size":4294967296,"max_unauthenticated_upload_file_size":{unauthenticated}}}}}"#
-        ),
-    )
+    let ipfs = api.node.files.limits();
+    json_value(&serde_json::json!({
+        "storage": { "max_file_size": file, "max_unauthenticated_upload_file_size": unauthenticated },
+        "ipfs": {
+            "max_upload_file_size": ipfs.file_bytes,
+            "max_upload_car_size": ipfs.archive_bytes,
+            "max_unauthenticated_upload_file_size": unauthenticated,
+        },
+    }))
 }
 
 #[cfg(test)]

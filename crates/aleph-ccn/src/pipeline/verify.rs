@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use aleph_blobs::BlobStore;
 use aleph_crypto::{Refused, Verified};
 use aleph_p2p::{Ticket, Verdict};
-use aleph_rules::{Dependency, FileInfo, FileKind, ManifestFile};
+use aleph_rules::{Dependency, FileInfo, ManifestFile};
 use aleph_types::content::{Content, RuntimeManifest};
 use aleph_types::{
     ChainTx, FormatError, ItemHash, ItemType, ParsedMessage, Rejection, SignatureFamily, limits,
@@ -16,6 +15,7 @@ use rayon::prelude::*;
 use super::outcome::invalid;
 use super::room::{CONTENTS, Room, Rooms};
 use super::{Command, Job, MAX_CONTENT, Origin, PipelineError, Retry, Submission, VERIFY_BATCH};
+use crate::files::Files;
 use crate::metrics::Metrics;
 
 /// Most signatures that one thread checks together: what they share is worth little more beyond this
@@ -109,23 +109,19 @@ fn shares_work(job: &Job) -> bool {
 
 pub(crate) struct Verifier {
     pool: rayon::ThreadPool,
-    blobs: BlobStore,
+    files: Files,
     metrics: Arc<Metrics>,
     contents: Rooms,
 }
 
 impl Verifier {
-    pub(crate) fn new(
-        threads: usize,
-        blobs: BlobStore,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, PipelineError> {
+    pub(crate) fn new(threads: usize, files: Files, metrics: Arc<Metrics>) -> Result<Self, PipelineError> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("verify-{index}"))
             .build()
             .map_err(|error| PipelineError::unavailable(format!("no verify threads: {error}")))?;
-        Ok(Self { pool, blobs, metrics, contents: Rooms::default() })
+        Ok(Self { pool, files, metrics, contents: Rooms::default() })
     }
 
     /// Runs until [`Job::Stop`].
@@ -172,8 +168,8 @@ impl Verifier {
             return 0;
         }
         // Longer ones are refused unread; what goes wrong shows when it is read.
-        let size = self.blobs.size_sync(&message.item_hash).ok().flatten();
-        size.filter(|size| *size <= MAX_CONTENT).unwrap_or(0)
+        let info = self.files.info_sync(&message.item_hash).ok().flatten();
+        info.map(|info| info.size).filter(|size| *size <= MAX_CONTENT).unwrap_or(0)
     }
 
     fn prepare_all(&self, batch: &mut Vec<Job>) -> Vec<Work> {
@@ -293,7 +289,7 @@ impl Verifier {
     /// The file that a V-PROGRAM waits for, if this disk has it: its runtime's manifest.
     fn manifest(&self, awaited: Option<&str>) -> Option<ManifestOnDisk> {
         let Some(Dependency::File(file)) = awaited.and_then(Dependency::from_key) else { return None };
-        let read = match self.blobs.read_sync(&file, limits::RUNTIME_MANIFEST) {
+        let read = match self.files.read_sync(&file, limits::RUNTIME_MANIFEST) {
             Ok(Some(bytes)) => RuntimeManifest::parse(&bytes),
             Ok(None) => return None,
             Err(aleph_blobs::BlobError::TooLarge { limit }) => {
@@ -316,7 +312,7 @@ impl Verifier {
         let fetched = match message.item_type {
             ItemType::Inline => None,
             ItemType::Storage | ItemType::Ipfs => {
-                match self.blobs.read_sync(&message.item_hash, MAX_CONTENT) {
+                match self.files.read_sync(&message.item_hash, MAX_CONTENT) {
                     Ok(None) => None,
                     Ok(Some(bytes)) => {
                         let size = bytes.len() as u64;
@@ -338,8 +334,8 @@ impl Verifier {
         };
         let content = verified.content.as_ref().or(fetched.as_ref().map(|fetched| &fetched.content));
         let file = match content {
-            Some(Content::Store(store)) => match self.blobs.size_sync(&store.item_hash) {
-                Ok(size) => size.map(|size| FileInfo { size, kind: FileKind::File }),
+            Some(Content::Store(store)) => match self.files.info_sync(&store.item_hash) {
+                Ok(info) => info,
                 Err(error) => {
                     tracing::debug!(file = %store.item_hash, %error, "file can't be looked up");
                     None

@@ -155,7 +155,7 @@ impl Author {
             chain: Chain::Eth,
             sender: Address::from(self.address.as_str()),
             signature: None,
-            item_type: ItemType::Storage,
+            item_type: if file.len() == 64 { ItemType::Storage } else { ItemType::Ipfs },
             item_content: None,
             time: Timestamp::from_secs_f64(time).unwrap(),
             channel: like["channel"].as_str().map(Channel::from),

@@ -405,6 +405,15 @@ pub(in crate::api) struct FileForm {
     metadata: Option<String>,
 }
 
+/// An archive, and the signed message that stores what it holds.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct ArchiveForm {
+    #[schema(format = Binary, content_media_type = "application/vnd.ipld.car")]
+    file: String,
+    /// JSON: `{"message": <signed STORE of item_type ipfs>, "sync": <bool>}`.
+    metadata: String,
+}
+
 /// Bytes that uploads may have.
 #[derive(Debug, ToSchema)]
 pub(in crate::api) struct UploadLimits {

@@ -1,0 +1,66 @@
+//! Where files are, and what of IPFS this node does.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Where files are.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FilesConfig {
+    /// An object store that speaks S3; without one, the folder `files` in the data folder.
+    pub s3: Option<S3Config>,
+}
+
+/// An object store that speaks S3.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// Its address, such as `https://s3.example.org`; without one, AWS.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The bucket. It must be there.
+    pub bucket: String,
+    /// What the keys of this node start with. No two nodes may have the same in one bucket.
+    #[serde(default = "prefix")]
+    pub prefix: String,
+    /// The region that requests are signed for.
+    #[serde(default = "region")]
+    pub region: String,
+    /// The name of the access key; without one, the environment is asked as AWS's tools do it.
+    #[serde(default)]
+    pub access_key_id: Option<String>,
+    /// File with the secret of the access key; relative to the data folder.
+    #[serde(default)]
+    pub secret_key_file: Option<PathBuf>,
+}
+
+fn prefix() -> String {
+    "aleph".to_owned()
+}
+
+fn region() -> String {
+    "us-east-1".to_owned()
+}
+
+/// Files and directories by CID. They need no node of IPFS: this one builds, checks and serves them alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IpfsConfig {
+    /// Off: uploads under CIDs are refused. What messages name is kept and served all the same.
+    pub enabled: bool,
+    /// The RPC of a Kubo node, such as `http://127.0.0.1:5001`: what no core node has is fetched through it,
+    /// and what is stored here is handed to it.
+    pub kubo: Option<String>,
+    /// Bytes of one file under a CID, uploaded or fetched.
+    pub file_bytes: u64,
+    /// Bytes of one archive, uploaded or fetched.
+    pub archive_bytes: u64,
+}
+
+impl Default for IpfsConfig {
+    /// As the reference (`spec: ccn-api.md §10`).
+    fn default() -> Self {
+        Self { enabled: true, kubo: None, file_bytes: 1 << 30, archive_bytes: 4 << 30 }
+    }
+}
