@@ -78,6 +78,7 @@ pub(crate) fn run(screen: &Screen, purpose: Purpose) -> Result<()> {
     if purpose == Purpose::Everything {
         cargo_tool(screen, "cargo-nextest", "0.9.143", "runs the tests")?;
         cargo_tool(screen, "cargo-deny", "0.20.2", "checks licences and sources; a few minutes, once")?;
+        s3_server(screen)?;
     }
     Ok(())
 }
@@ -183,6 +184,24 @@ fn confirmed(screen: &Screen, packages: &[&str]) -> Result<bool> {
 
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// The S3 server of tests, with what it needs, in a Python environment of its own; `aleph-test-s3` looks for it
+/// there. One of another version will do.
+const S3_SERVER: &str = "moto[server]==5.2.5";
+
+fn s3_server(screen: &Screen) -> Result<()> {
+    let folder = places::cache().join("s3-server");
+    if std::env::var_os("ALEPH_S3_SERVER").is_some() || folder.join("bin/moto_server").is_file() {
+        screen.line(Mark::Good, "s3 server", "there");
+        return Ok(());
+    }
+    screen.line(Mark::Skipped, "s3 server", "installing it: tests of files in an object store");
+    Program::new("python3").args(["-m", "venv", "--clear"]).args([&folder]).run()?;
+    let install = ["install", "-q", "--disable-pip-version-check", S3_SERVER];
+    Program::new(folder.join("bin/pip")).args(install).run()?;
+    screen.line(Mark::Good, "s3 server", "installed");
+    Ok(())
 }
 
 /// `version` is what is built here; one that is there already will do.
