@@ -5,6 +5,7 @@
 
 mod aggregates;
 mod corpus;
+mod files;
 mod http;
 mod ingest;
 mod machine;
@@ -68,6 +69,12 @@ enum Scenario {
         #[arg(long, default_value_t = 5)]
         silent: usize,
     },
+    /// A large file up and down, by SHA-256 and by CID, and what memory the node takes for it
+    Files {
+        /// MiB of the file
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+    },
     /// A core node in the foreground, for the other scenarios
     #[command(hide = true)]
     Serve {
@@ -95,6 +102,7 @@ fn main() -> Result<()> {
             Scenario::Subscribers { subscribers, messages, silent } => {
                 subscribers::run(subscribers, messages, silent).await
             }
+            Scenario::Files { mib } => files::run(mib).await,
             Scenario::Serve { data_dir, p2p } => serve::serve(data_dir, p2p).await,
         }
     })

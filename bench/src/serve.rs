@@ -27,6 +27,8 @@ pub(crate) fn config(data_dir: PathBuf, p2p: bool) -> Config {
     config.p2p.key_type = KeyKind::Ed25519;
     // The corpus of a bench has no funds.
     config.network.charge = false;
+    // `bench files` sends large ones under any hash.
+    config.api.uploads.file_bytes = 1 << 30;
     config
 }
 
