@@ -79,6 +79,7 @@ pub(crate) fn run(screen: &Screen, purpose: Purpose) -> Result<()> {
         cargo_tool(screen, "cargo-nextest", "0.9.143", "runs the tests")?;
         cargo_tool(screen, "cargo-deny", "0.20.2", "checks licences and sources; a few minutes, once")?;
         s3_server(screen)?;
+        official_clients(screen);
     }
     Ok(())
 }
@@ -202,6 +203,19 @@ fn s3_server(screen: &Screen) -> Result<()> {
     Program::new(folder.join("bin/pip")).args(install).run()?;
     screen.line(Mark::Good, "s3 server", "installed");
     Ok(())
+}
+
+/// The clients of the conformance suite. Without them that suite fails, and says so itself: everything
+/// else can be tested.
+fn official_clients(screen: &Screen) {
+    let prepared = Program::new(places::root().join("conformance/run"))
+        .args(["--prepare"])
+        .env("ALEPHD_CACHE", places::cache())
+        .run();
+    match prepared {
+        Ok(()) => screen.line(Mark::Good, "official clients", "there"),
+        Err(error) => screen.line(Mark::Skipped, "official clients", &format!("{error:#}")),
+    }
 }
 
 /// `version` is what is built here; one that is there already will do.
