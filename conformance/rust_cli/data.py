@@ -72,6 +72,10 @@ class Accounts(Group):
             equal(said.json()["message_status"], "processed")
             accepted.append(said.json()["chain"])
         holds({"ETH", "SOL"} <= set(accepted), f"only {accepted}")
+        # the program signs for these too, as for Ethereum; the network has no such verifier
+        for name in ("avax", "aurora", "stt"):
+            said = self.sign("post", "create", "--type", "x", "--content", "{}", chain=name, code=1)
+            holds("422" in said.all, f"{name}: {said.last}")
         return f"{len(accepted)} accepted; not in the program: {', '.join(unknown) or 'none'}"
 
 

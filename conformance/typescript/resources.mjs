@@ -52,6 +52,13 @@ export class Files extends Group {
     return stored.content.item_hash
   }
 
+  /** The SDK hashes the bytes, but sends them as text: no node can find that hash in what arrives. */
+  async storeABinaryBuffer() {
+    const refused = await failure(this.world.store(null, { fileObject: Buffer.from([0xff, 0xfe, 0x80, 0x00]) }))
+    contains(said(refused), '422')
+    return `refused as by the reference: ${refused.name}`
+  }
+
   async estimate() {
     this.world.needsMoney()
     const cost = await this.client.storeClient.getEstimatedCost({
