@@ -19,7 +19,6 @@ on_both_engines!(
     more_elements_than_one_page_are_forgotten_at_once
 );
 
-const HISTORIES: u64 = 40;
 const OWNERS: [&str; 2] = ["0xAa", "0xBb"];
 const FIELDS: [&str; 6] = ["a", "b", "", "with \"quotes\" and 'others'", "é😀", "z"];
 
@@ -237,7 +236,12 @@ impl World {
 fn any_history_gives_the_full_fold(engine: Engine) {
     let mut world = World::new(engine);
     let mut forgotten = 0;
-    for seed in 0..HISTORIES {
+    // Each look at a server's tables is a process.
+    let histories = match engine {
+        Engine::Sqlite => 100,
+        Engine::Postgres => 15,
+    };
+    for seed in 0..histories {
         let mut dice = Dice(seed);
         world.writer.empty().unwrap();
         (world.elements, world.gone) = (BTreeMap::new(), Vec::new());
@@ -251,7 +255,7 @@ fn any_history_gives_the_full_fold(engine: Engine) {
             assert_eq!(transaction.status(hash).unwrap(), Some(MessageStatus::Forgotten));
         }
     }
-    assert!(forgotten > 500, "{forgotten}");
+    assert!(forgotten > 10 * histories as usize, "{forgotten}");
 }
 
 fn an_older_database_is_filled_before_it_is_used(engine: Engine) {
