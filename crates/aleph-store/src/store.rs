@@ -130,9 +130,7 @@ impl Store {
     fn open_reader(&self) -> Result<Session, StoreError> {
         match &self.inner.location {
             Location::Sqlite(path) => Ok(Session::Sqlite(SqliteSession::reader(path)?)),
-            Location::Postgres(url) => {
-                Ok(Session::Postgres(Box::new(PostgresSession::reader(url.config())?)))
-            }
+            Location::Postgres(url) => Ok(Session::Postgres(Box::new(PostgresSession::reader(url)?))),
         }
     }
 }
@@ -144,7 +142,7 @@ pub(crate) fn open_writer(location: &Location) -> Result<Session, StoreError> {
         Location::Postgres(url) => {
             let start = Instant::now();
             loop {
-                match PostgresSession::writer(url.config()) {
+                match PostgresSession::writer(url) {
                     Err(StoreError::InUse) if start.elapsed() < SUCCESSION => {
                         std::thread::sleep(Duration::from_millis(100));
                     }

@@ -4,6 +4,8 @@
 #[derive(Debug, Clone)]
 pub struct Options {
     settings: Vec<(String, String)>,
+    /// Certificate and key, as PEM.
+    certificate: Option<(String, String)>,
 }
 
 impl Options {
@@ -35,7 +37,23 @@ impl Options {
             ("lc_messages", "C"),
             ("timezone", "UTC"),
         ];
-        Self { settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into() }
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Self { settings, certificate: None }
+    }
+
+    /// Offers encrypted connections with this certificate and its key, both as PEM.
+    #[must_use]
+    pub fn encrypted(self, certificate: &str, key: &str) -> Self {
+        Self { certificate: Some((certificate.to_owned(), key.to_owned())), ..self }
+            .setting("ssl", "on")
+            .setting("ssl_cert_file", "../certificate.pem")
+            .setting("ssl_key_file", "../key.pem")
+    }
+
+    /// Files of the server's folder with what they hold.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let certificate = self.certificate.iter();
+        certificate.flat_map(|(certificate, key)| [("certificate.pem", &**certificate), ("key.pem", &**key)])
     }
 
     /// Sets a setting of `postgresql.conf`; the last word wins.

@@ -1,7 +1,9 @@
 //! One running server.
 
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -52,6 +54,15 @@ impl Server {
         account.own(folder.path())?;
         let watch = Watch::over(folder.path())?;
         template::lay_out(&binaries, &account, &folder.path().join("data"))?;
+        for (name, text) in options.files() {
+            let path = folder.path().join(name);
+            let mut file = fs::OpenOptions::new();
+            file.write(true).create_new(true).mode(0o600);
+            file.open(&path)
+                .and_then(|mut file| file.write_all(text.as_bytes()))
+                .map_err(ServerError::files("could not write", &path))?;
+            account.own(&path)?;
+        }
         let port = free_port()?;
         let mut server = Self { binaries, account, options, port, child: None, watch, folder };
         server.start_again()?;

@@ -16,6 +16,8 @@ pub enum EngineError {
     Postgres(#[source] tokio_postgres::Error),
     /// No connection could be made, or it ended.
     Lost(#[source] io::Error),
+    /// The server is there, but no connection that is as safe as the URL asks.
+    Encryption(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An earlier statement of the transaction failed.
     Undone,
 }
@@ -30,8 +32,24 @@ impl From<tokio_postgres::Error> for EngineError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             None if error.is_closed() => Self::Lost(io::ErrorKind::ConnectionAborted.into()),
+            // The driver tells the kind of an error in words only.
+            None if error.to_string().starts_with("error performing TLS handshake") => {
+                of_handshake(error.into_source())
+            }
             _ => Self::Postgres(error),
         }
+    }
+}
+
+/// A handshake fails because of what was said, or because the connection ended.
+fn of_handshake(cause: Option<Box<dyn std::error::Error + Send + Sync>>) -> EngineError {
+    let cause = cause.unwrap_or_else(|| "the handshake failed".into());
+    match cause.downcast::<io::Error>() {
+        Ok(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            EngineError::Encryption(error)
+        }
+        Ok(error) => EngineError::Lost(*error),
+        Err(other) => EngineError::Encryption(other),
     }
 }
 
@@ -41,6 +59,7 @@ impl EngineError {
             Self::Sqlite(error) => sqlite_kind(error),
             Self::Postgres(error) => postgres_kind(error),
             Self::Lost(_) => StoreErrorKind::Unavailable,
+            Self::Encryption(_) => StoreErrorKind::Unusable,
             Self::Undone => StoreErrorKind::Bug,
         }
     }
@@ -50,7 +69,7 @@ impl EngineError {
         match self {
             Self::Lost(_) => true,
             Self::Postgres(error) => ends_session(error),
-            Self::Sqlite(_) | Self::Undone => false,
+            Self::Sqlite(_) | Self::Encryption(_) | Self::Undone => false,
         }
     }
 
@@ -61,6 +80,10 @@ impl EngineError {
             Self::Lost(error) => {
                 format!("the database server can't be reached ({error}); is it running?")
             }
+            Self::Encryption(error) => format!(
+                "no encrypted connection to the database server: {error}; check its certificate, and sslmode \
+                 and sslrootcert in the URL"
+            ),
             Self::Undone => "an earlier change of the same batch failed".to_owned(),
         }
     }

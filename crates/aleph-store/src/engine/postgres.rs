@@ -4,10 +4,10 @@
 //! one go: their answers are awaited together. A message then costs as many round trips as it has
 //! questions.
 //!
-//! Connections are not encrypted: the server is on this machine (a Unix socket, or TCP on the loopback) or
-//! behind a tunnel.
+//! Connections over TCP are encrypted as the URL asks (`sslmode`).
 
 mod dialect;
+mod tls;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -21,11 +21,12 @@ use bytes::{BufMut, BytesMut};
 use futures_util::future::maybe_done;
 use futures_util::{StreamExt, poll};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Config, RowStream, Statement};
+use tokio_postgres::{Client, RowStream, Statement};
 
 use self::wire::Wire;
 use super::{EngineError, Row, Value};
 use crate::StoreError;
+use crate::location::PostgresUrl;
 
 /// Statements that stay prepared on a connection.
 const STATEMENTS: usize = 256;
@@ -139,8 +140,8 @@ impl Owned {
 
 impl PostgresSession {
     /// The connection that writes: the only one of its database.
-    pub(crate) fn writer(config: &Config) -> Result<Self, StoreError> {
-        let session = Self::connect(config)?;
+    pub(crate) fn writer(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let session = Self::connect(url)?;
         session.first(DURABLE, &[], |_| Ok(()))?;
         if !session.first(LOCK, &[], |row| row.flag(0))?.unwrap_or_default() {
             return Err(StoreError::InUse);
@@ -149,14 +150,14 @@ impl PostgresSession {
     }
 
     /// A connection that only reads.
-    pub(crate) fn reader(config: &Config) -> Result<Self, StoreError> {
-        let session = Self::connect(config)?;
+    pub(crate) fn reader(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let session = Self::connect(url)?;
         session.batch(READER_SETTINGS)?;
         Ok(Self { only_reads: true, ..session })
     }
 
-    fn connect(config: &Config) -> Result<Self, StoreError> {
-        let (client, wire) = Wire::connect(config)?;
+    fn connect(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let (client, wire) = Wire::connect(url)?;
         let session = Self {
             wire,
             client,

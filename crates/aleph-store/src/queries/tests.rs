@@ -47,7 +47,7 @@ fn filled_server() -> (Server, Session) {
     let server = Server::start(Options::fast()).unwrap();
     let url: PostgresUrl = server.database("node").unwrap().parse().unwrap();
     fill(&Location::Postgres(url.clone())).batch("ANALYZE").unwrap();
-    (server, Session::Postgres(Box::new(PostgresSession::reader(url.config()).unwrap())))
+    (server, Session::Postgres(Box::new(PostgresSession::reader(&url).unwrap())))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 mod aggregates;
 mod author;
 mod digest;
+mod encryption;
 mod gates;
 mod histories;
 mod jobs;

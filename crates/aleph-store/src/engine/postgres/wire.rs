@@ -19,12 +19,13 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::config::Host;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, Config, Connection, NoTls};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config, Connection};
 
 use super::super::EngineError;
+use super::tls::{Encrypted, Tls};
 use crate::StoreError;
+use crate::location::{Encryption, PostgresUrl};
 
 /// How long a server may take to accept a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -106,7 +107,7 @@ impl Socket {
 
 /// The socket as the driver sees it.
 #[derive(Debug)]
-struct Stream(Arc<Socket>);
+pub(super) struct Stream(Arc<Socket>);
 
 impl AsyncRead for Stream {
     fn poll_read(
@@ -168,7 +169,7 @@ pub(super) struct Wire {
     woken: Arc<Woken>,
     waker: Waker,
     /// `None` once the connection ended.
-    connection: RefCell<Option<Connection<Stream, NoTlsStream>>>,
+    connection: RefCell<Option<Connection<Stream, Encrypted>>>,
 }
 
 impl std::fmt::Debug for Wire {
@@ -178,25 +179,53 @@ impl std::fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// Connects to the first host of `config` that answers.
-    pub(super) fn connect(config: &Config) -> Result<(Client, Self), StoreError> {
+    /// Connects to the first host of the URL that answers.
+    pub(super) fn connect(url: &PostgresUrl) -> Result<(Client, Self), StoreError> {
+        let config = url.config();
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the URL names no host");
         for (index, host) in config.get_hosts().iter().enumerate() {
             let port = config.get_ports().get(index).or(config.get_ports().first()).copied().unwrap_or(5432);
             match plug(host, port).and_then(Socket::new) {
-                Ok(socket) => return Self::greet(config, Arc::new(socket)),
+                Ok(socket) => return Self::secure(url, host, port, socket),
                 Err(error) => last = error,
             }
         }
         Err(EngineError::Lost(last).into())
     }
 
-    fn greet(config: &Config, socket: Arc<Socket>) -> Result<(Client, Self), StoreError> {
+    /// Greets the server as safely as the URL asks; a socket of this machine needs no encryption.
+    fn secure(
+        url: &PostgresUrl,
+        host: &Host,
+        port: u16,
+        socket: Socket,
+    ) -> Result<(Client, Self), StoreError> {
+        let plain = |socket| {
+            let config = url.config().clone().ssl_mode(SslMode::Disable).clone();
+            Self::greet(&config, Arc::new(socket), Tls::none()).map_err(StoreError::from)
+        };
+        match (host, url.encryption()) {
+            (Host::Unix(_), _) | (_, Encryption::Never) => plain(socket),
+            (Host::Tcp(name), encryption) => {
+                let greeted = Tls::new(encryption, name)
+                    .and_then(|tls| Self::greet(url.config(), Arc::new(socket), tls));
+                match greeted {
+                    // The server offers encryption that this program does not speak.
+                    Err(EngineError::Encryption(_)) if *encryption == Encryption::IfOffered => {
+                        plain(plug(host, port).and_then(Socket::new).map_err(EngineError::Lost)?)
+                    }
+                    done => Ok(done?),
+                }
+            }
+        }
+    }
+
+    fn greet(config: &Config, socket: Arc<Socket>, tls: Tls) -> Result<(Client, Self), EngineError> {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let wire = Self { socket: Arc::clone(&socket), woken, waker, connection: RefCell::new(None) };
         let mut context = Context::from_waker(&wire.waker);
-        let mut greeting = pin!(config.connect_raw(Stream(socket), NoTls));
+        let mut greeting = pin!(config.connect_raw(Stream(socket), tls));
         let (client, connection) = loop {
             match greeting.as_mut().poll(&mut context) {
                 Poll::Ready(done) => break done.map_err(EngineError::from)?,
