@@ -93,8 +93,11 @@ fn connections_are_encrypted_as_the_url_asks() {
     // A server that was killed is found again, as safely as before.
     let (store, mut writer) = open(&server, "sslmode=require").unwrap();
     use_it(&store, &mut writer, 1);
+    let transaction = writer.begin().unwrap();
     server.kill9().unwrap();
-    assert_eq!(writer.begin().err().unwrap().kind(), StoreErrorKind::Unavailable);
+    let error = transaction.status(&message(1).message.item_hash).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    drop(transaction);
     server.start_again().unwrap();
     use_it(&store, &mut writer, 1_000);
     assert_eq!(connections(&server), "2|0");
