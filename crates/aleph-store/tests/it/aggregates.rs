@@ -16,6 +16,7 @@ on_both_engines!(
     any_history_gives_the_full_fold,
     an_older_database_is_filled_before_it_is_used,
     filling_goes_on_where_it_stopped,
+    what_is_hidden_goes_with_a_conversion,
     more_elements_than_one_page_are_forgotten_at_once
 );
 
@@ -290,6 +291,27 @@ fn filling_goes_on_where_it_stopped(engine: Engine) {
     world.start_again();
     world.check("filled");
     assert_eq!(world.place.by_hand("SELECT value FROM meta WHERE key = 'aggregate_hidden'"), "done");
+}
+
+fn what_is_hidden_goes_with_a_conversion(engine: Engine) {
+    let mut world = World::new(engine);
+    let mut dice = Dice(9);
+    world.live(80, &mut dice);
+    let to = match engine {
+        Engine::Sqlite => Engine::Postgres,
+        Engine::Postgres => Engine::Sqlite,
+    };
+    let target = to.place();
+    let empty = tempfile::tempdir().unwrap();
+    let elsewhere = Location::from(empty.path().join("other.sqlite3"));
+    (world.store, world.writer) = Store::open(elsewhere).unwrap();
+    let done = aleph_store::convert(world.place.location(), target.location(), &mut |_| {}).unwrap();
+    assert!(done.tables.iter().any(|(table, rows)| table == "aggregate_hidden" && *rows > 0));
+    world.place = target;
+    (world.store, world.writer) = Store::open(world.place.location()).unwrap();
+    world.check("converted");
+    world.live(40, &mut dice);
+    world.check("after");
 }
 
 fn more_elements_than_one_page_are_forgotten_at_once(engine: Engine) {
