@@ -47,7 +47,7 @@ def node_modules() -> Path:
     source = HERE / "typescript"
     bin = node().parent
     lock = (source / "package-lock.json").read_bytes()
-    folder = named("conformance-typescript", lock + (source / "package.json").read_bytes())
+    folder = named("conformance-typescript-modules", lock + (source / "package.json").read_bytes())
     if not (folder / ".complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):

@@ -156,6 +156,7 @@ class Instance(Group):
         return "as JSON"
 
     def list_none(self) -> str:
+        self.world.needs_money()  # it asks for the list of compute nodes
         said = self.aleph("instance", "list", "--address", "0x" + "00" * 20, code=1)
         contains(said.all, "No instance found")
         return "No instance found"

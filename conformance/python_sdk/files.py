@@ -46,6 +46,8 @@ class Files(Group):
         return content.url.removeprefix(str(self.client.api_server)).rsplit("/", 1)[0]
 
     async def store_an_empty_one(self) -> str:
+        # small files are free for everybody, but an empty one is none of these
+        self.world.needs_money()
         stored = await self.world.store(b"")
         equal(await self.client.download_file(stored.content.item_hash), b"")
         return stored.content.item_hash

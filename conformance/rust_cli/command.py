@@ -17,7 +17,6 @@ from cases import Skip, shorten
 
 COMMAND_SECONDS = 60.0
 STRANGER_KEY = "7" * 64
-STRANGER = "0x79dA7eE5eDa1C8E2A1d5C1b2cA8F7f8D3F8bAf3C"
 
 
 @dataclass
@@ -60,7 +59,8 @@ class World:
         self.is_funded = cases.funded_key() is not None
         self.key = cases.funded_key() or secrets.token_hex(32)
         self.tag = f"conformance-{time.time_ns()}"
-        self.address = os.environ.get("CONFORMANCE_ADDRESS", "")
+        # the program tells it with the first message that it signs
+        self.address = ""
         self.post = ""
 
     def needs_money(self) -> None:
