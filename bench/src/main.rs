@@ -4,6 +4,7 @@
 //! noisy machine the ratios hold where single figures don't. Build with `--release`.
 
 mod aggregates;
+mod balances;
 mod corpus;
 mod files;
 mod http;
@@ -39,6 +40,8 @@ enum Scenario {
         #[arg(long)]
         json: bool,
     },
+    /// Many accounts with balances: the hourly job over them, and what is taken in meanwhile
+    Balances(balances::Options),
     /// `POST /api/v0/messages` from many clients beside the node
     Http {
         /// How many signed messages of about 1 KB
@@ -97,6 +100,7 @@ fn main() -> Result<()> {
         match cli.scenario {
             Scenario::Ingest(options) => ingest::run(options).await,
             Scenario::Aggregates { elements, json } => aggregates::run(elements, json).await,
+            Scenario::Balances(options) => balances::run(options).await,
             Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
             Scenario::Idle { p2p } => serve::idle(p2p).await,
             Scenario::Subscribers { subscribers, messages, silent } => {

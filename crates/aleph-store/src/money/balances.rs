@@ -1,6 +1,9 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use aleph_ledger::{BalanceChange, Decimal, StoredBalance, total_balance};
 use aleph_rules::BalanceEntry;
-use aleph_types::ItemHash;
+use aleph_types::{Address, ItemHash};
 
 use crate::StoreError;
 use crate::digest::{Part, Sums};
@@ -10,7 +13,35 @@ pub(super) fn decimal(text: &str) -> Result<Decimal, StoreError> {
     Decimal::parse(text).map_err(|_| StoreError::corrupt("decimal number", text))
 }
 
-/// Stores what a post says of balances; older heights change nothing.
+/// Accounts whose stored balances are read at once.
+const READ_AT_ONCE: usize = 500;
+
+/// What is stored of some accounts.
+const STORED: &str = "SELECT address, amount, height, source FROM balances \
+     WHERE address IN (SELECT value FROM json_each(?1)) AND chain = ?2 AND dapp = ?3";
+
+/// No job needs to look at an account whose amount is the same.
+const SAME: &str = "INSERT INTO balances (address, chain, dapp, amount, height, source, changed) \
+     VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT (address, chain, dapp) DO UPDATE SET \
+     amount = excluded.amount, height = excluded.height, source = excluded.source";
+const CHANGED: &str = "INSERT INTO balances (address, chain, dapp, amount, height, source, changed) \
+     VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT (address, chain, dapp) DO UPDATE SET \
+     amount = excluded.amount, height = excluded.height, source = excluded.source, \
+     changed = excluded.changed";
+
+/// What accounts own without dapps.
+pub(super) const OF_ACCOUNTS: &str = "SELECT address, amount FROM balances \
+     WHERE address IN (SELECT value FROM json_each(?1)) AND dapp = ''";
+
+/// A balance as it is stored.
+struct Kept {
+    amount: String,
+    height: i64,
+    source: String,
+}
+
+/// Stores what a post says of balances; older heights change nothing. A post may name some hundred thousand
+/// accounts: each costs one change and a share of a query.
 pub(crate) fn set_balances(
     session: &Session,
     sums: &mut Sums,
@@ -18,57 +49,78 @@ pub(crate) fn set_balances(
     entries: &[BalanceEntry],
     source: &ItemHash,
 ) -> Result<(), StoreError> {
-    const ONE: &str = "address = ?1 AND chain = ?2 AND dapp = ?3";
     let now = super::now();
-    for entry in entries {
-        let place = values![entry.address.as_str(), chain, dapp];
-        let stored = session.first(
-            &format!("SELECT amount, height, source FROM balances WHERE {ONE}"),
-            place,
-            |row| Ok((row.string(0)?, row.int(1)?, row.string(2)?)),
-        )?;
-        let reported = StoredBalance { amount: decimal(&entry.amount)?, height, source: source.clone() };
-        let (change, was_height) = match &stored {
-            None => (BalanceChange::Changed, None),
-            // From before posts were noted: the height alone decides.
-            Some((amount, was, noted)) => match ItemHash::recognise(noted) {
-                Ok(noted) => {
-                    let stored = StoredBalance { amount: decimal(amount)?, height: *was, source: noted };
-                    (StoredBalance::change(Some(&stored), &reported), Some(*was))
-                }
-                Err(_) if height > *was => (BalanceChange::Changed, Some(*was)),
-                Err(_) => (BalanceChange::Stale, Some(*was)),
-            },
-        };
-        if change == BalanceChange::Stale {
-            continue;
-        }
-        if was_height.is_some() {
-            sums.subtract_stored(session, Part::Balances, ONE, place)?;
-        }
-        session.execute(
-            "INSERT INTO balances (address, chain, dapp, amount, height, source, changed) \
-             VALUES (?1,?2,?3,?4,?5,?6,?7) ON CONFLICT (address, chain, dapp) DO UPDATE SET \
-             amount = excluded.amount, height = excluded.height, source = excluded.source",
-            values![
-                entry.address.as_str(),
-                chain,
-                dapp,
-                &entry.amount,
-                height,
-                source.as_str(),
-                now.as_micros(),
-            ],
-        )?;
-        if change == BalanceChange::Changed && was_height.is_some() {
+    for entries in entries.chunks(READ_AT_ONCE) {
+        let addresses: Vec<String> = entries.iter().map(|entry| entry.address.as_str().to_owned()).collect();
+        let mut stored: HashMap<String, Kept> = HashMap::with_capacity(entries.len());
+        session.each(STORED, values![&addresses[..], chain, dapp], |row| {
+            let kept = Kept { amount: row.string(1)?, height: row.int(2)?, source: row.string(3)? };
+            stored.insert(row.string(0)?, kept);
+            Ok(())
+        })?;
+        for entry in entries {
+            let address = entry.address.as_str();
+            let before = stored.get(address);
+            let change = change_of(before, entry, height, source)?;
+            if change == BalanceChange::Stale {
+                continue;
+            }
+            if let Some(Kept { amount, height, .. }) = before {
+                sums.subtract(Part::Balances, values![address, chain, dapp, amount, *height]);
+            }
+            let sql = if change == BalanceChange::Same { SAME } else { CHANGED };
             session.execute(
-                &format!("UPDATE balances SET changed = ?4 WHERE {ONE}"),
-                values![entry.address.as_str(), chain, dapp, now.as_micros()],
+                sql,
+                values![address, chain, dapp, &entry.amount, height, source.as_str(), now.as_micros()],
             )?;
+            sums.add(Part::Balances, values![address, chain, dapp, &entry.amount, height]);
+            let source = source.as_str().to_owned();
+            // A list may name an account twice.
+            stored.insert(address.to_owned(), Kept { amount: entry.amount.clone(), height, source });
         }
-        sums.add_stored(session, Part::Balances, ONE, place)?;
     }
     Ok(())
+}
+
+/// What a report does to what is stored.
+fn change_of(
+    stored: Option<&Kept>,
+    entry: &BalanceEntry,
+    height: i64,
+    source: &ItemHash,
+) -> Result<BalanceChange, StoreError> {
+    let Some(Kept { amount, height: was, source: noted }) = stored else {
+        return Ok(BalanceChange::Changed);
+    };
+    // From before posts were noted: the height alone decides.
+    let Ok(noted) = ItemHash::recognise(noted) else {
+        return Ok(if height > *was { BalanceChange::Changed } else { BalanceChange::Stale });
+    };
+    let stored = StoredBalance { amount: decimal(amount)?, height: *was, source: noted };
+    let reported = StoredBalance { amount: decimal(&entry.amount)?, height, source: source.clone() };
+    Ok(StoredBalance::change(Some(&stored), &reported))
+}
+
+/// The tokens of several accounts, by address; who is missing was never reported.
+pub(super) fn token_balances(
+    session: &Session,
+    owners: &[String],
+) -> Result<HashMap<Address, Decimal>, StoreError> {
+    let mut totals: HashMap<Address, Decimal> = HashMap::with_capacity(owners.len());
+    session.each(OF_ACCOUNTS, values![owners], |row| {
+        let amount = decimal(row.text(1)?)?;
+        match totals.entry(row.address(0)?) {
+            Entry::Occupied(mut total) => {
+                let sum = total.get().plus_exact(&amount);
+                total.insert(sum);
+            }
+            Entry::Vacant(first) => {
+                first.insert(amount);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(totals)
 }
 
 /// The account's tokens over all chains, without dapps; `None`: none was ever reported.

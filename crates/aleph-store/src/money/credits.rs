@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+
+use aleph_ledger::Decimal;
 use aleph_ledger::credit::{
     CreditBalance, CreditEffect, CreditFacts, CreditRules, EntryKind, HistoryPlace, HistoryRow, Lot, LotKey,
     Moment, recompute,
@@ -66,6 +69,27 @@ pub(super) fn open_lots(session: &Session, owner: &str) -> Result<Vec<Lot>, Stor
         values![owner],
         read_lot,
     )
+}
+
+/// What is left of the lots of accounts.
+pub(super) const LOTS_OF_ACCOUNTS: &str = "SELECT time, credit_ref, credit_index, owner, remaining, expiration \
+     FROM credit_lots WHERE owner IN (SELECT value FROM json_each(?1)) AND remaining > 0";
+
+/// What several accounts can spend at `now`; who is missing has no lots.
+pub(super) fn credit_totals(
+    session: &Session,
+    owners: &[String],
+    now: Timestamp,
+) -> Result<HashMap<Address, Decimal>, StoreError> {
+    let mut totals: HashMap<Address, i128> = HashMap::with_capacity(owners.len());
+    session.each(LOTS_OF_ACCOUNTS, values![owners], |row| {
+        let lot = read_lot(row)?;
+        if lot.is_valid_at(now) {
+            *totals.entry(lot.owner).or_default() += i128::from(lot.remaining);
+        }
+        Ok(())
+    })?;
+    Ok(totals.into_iter().map(|(owner, total)| (owner, Decimal::from(total))).collect())
 }
 
 /// What an account can spend at `now`.

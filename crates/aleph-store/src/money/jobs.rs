@@ -3,7 +3,9 @@ use aleph_ledger::removal::{Account, Job, JobState, PricedMessage};
 use aleph_types::content::PaymentType;
 use aleph_types::{Address, ItemHash, MessageType, Timestamp};
 
-use super::{costs, token_balance, valid_credits};
+use super::balances::token_balances;
+use super::costs;
+use super::credits::credit_totals;
 use crate::engine::{Row, Session, values};
 use crate::{Store, StoreError, Transaction};
 
@@ -26,56 +28,79 @@ fn payment(job: Job) -> PaymentType {
     }
 }
 
-/// Accounts that pay for something and have changed, with their balances.
-fn due(session: &Session, state: &JobState, now: Timestamp, most: usize) -> Result<Vec<Account>, StoreError> {
-    let changed = match state.job {
+/// Accounts that pay for something and have changed, after an address.
+pub(super) fn due_sql(job: Job, most: usize) -> String {
+    let changed = match job {
         Job::Hold => "SELECT 1 FROM balances b WHERE b.address = t.owner AND b.changed >= ?3",
         Job::Credit => "SELECT 1 FROM credit_history h WHERE h.address = t.owner AND h.changed >= ?3",
     };
-    let owners = session.rows(
-        &format!(
-            "SELECT t.owner FROM account_totals t WHERE t.payment_type = ?1 AND t.owner > ?2 \
-             AND EXISTS ({changed}) ORDER BY t.owner LIMIT {most}"
-        ),
+    format!(
+        "SELECT t.owner FROM account_totals t WHERE t.payment_type = ?1 AND t.owner > ?2 \
+         AND EXISTS ({changed}) ORDER BY t.owner LIMIT {most}"
+    )
+}
+
+fn due(session: &Session, state: &JobState, most: usize) -> Result<Vec<String>, StoreError> {
+    session.rows(
+        &due_sql(state.job, most),
         values![
             payment(state.job).as_str(),
             state.after.as_ref().map_or("", Address::as_str),
             state.since.map_or(i64::MIN, |since| since.as_micros().saturating_sub(IN_FLIGHT_MICROS)),
         ],
-        |row| row.address(0),
-    )?;
-    let balanced = |address: Address| {
-        let balance = match state.job {
-            Job::Hold => token_balance(session, address.as_str())?,
-            Job::Credit => Some(Decimal::from(valid_credits(session, address.as_str(), now)?.total)),
-        };
-        Ok(Account { address, balance })
-    };
-    owners.into_iter().map(balanced).collect()
+        |row| row.string(0),
+    )
 }
 
-/// What these accounts pay for: neighbouring accounts, from the first to the last.
-fn priced(
+/// What these accounts own, in their order.
+fn balanced(
     session: &Session,
     job: Job,
-    first: &Address,
-    last: &Address,
-) -> Result<Vec<(Address, PricedMessage)>, StoreError> {
+    owners: &[String],
+    now: Timestamp,
+) -> Result<Vec<Account>, StoreError> {
+    let mut known = match job {
+        Job::Hold => token_balances(session, owners)?,
+        Job::Credit => credit_totals(session, owners, now)?,
+    };
+    let account = |owner: &String| {
+        let address = Address::from(owner.as_str());
+        let balance = known.remove(&address).or_else(|| match job {
+            Job::Hold => None,
+            // Who has a history and no lots has used them up.
+            Job::Credit => Some(Decimal::zero()),
+        });
+        Account { address, balance }
+    };
+    Ok(owners.iter().map(account).collect())
+}
+
+/// What accounts pay for, by owner and oldest cost: a row for each line and height.
+pub(super) fn priced_sql(job: Job) -> String {
     let column = match job {
         Job::Hold => "cost_hold",
         Job::Credit => "cost_credit",
     };
-    let sql = format!(
-        "SELECT c.owner, c.item_hash, s.status, m.message_type, m.time, n.height, f.size, c.{column} \
-         FROM account_costs c JOIN statuses s ON s.item_hash = c.item_hash JOIN messages m ON m.seq = s.message \
-         JOIN (SELECT DISTINCT item_hash, height FROM confirmations) n ON n.item_hash = c.item_hash \
+    // The lists drive: whatever else there is on the network, only what these accounts pay for is read.
+    format!(
+        "SELECT DISTINCT c.owner, c.item_hash, s.status, m.message_type, m.time, n.height, f.size, \
+         c.{column}, c.id, (SELECT min(o.id) FROM account_costs o WHERE o.item_hash = c.item_hash) AS oldest \
+         FROM account_costs c CROSS JOIN statuses s ON s.item_hash = c.item_hash \
+         CROSS JOIN messages m ON m.seq = s.message \
+         CROSS JOIN confirmations n ON n.item_hash = c.item_hash \
          LEFT JOIN files f ON f.hash = m.content_hash \
-         WHERE c.payment_type = ?1 AND c.owner >= ?2 AND c.owner <= ?3 \
-         ORDER BY c.owner, (SELECT min(o.id) FROM account_costs o WHERE o.item_hash = c.item_hash), \
-         c.item_hash, n.height, c.id"
-    );
+         WHERE c.payment_type = ?2 AND c.owner IN (SELECT value FROM json_each(?1)) \
+         ORDER BY c.owner, oldest, c.item_hash, n.height, c.id"
+    )
+}
+
+fn priced(
+    session: &Session,
+    job: Job,
+    owners: &[String],
+) -> Result<Vec<(Address, PricedMessage)>, StoreError> {
     let mut rows: Vec<(Address, PricedMessage)> = Vec::new();
-    session.each(&sql, values![payment(job).as_str(), first.as_str(), last.as_str()], |row| {
+    session.each(&priced_sql(job), values![owners, payment(job).as_str()], |row| {
         let (owner, message, height) = (row.address(0)?, row.hash(1)?, row.size(5)?);
         let cost = costs::amount(row.text(7)?)?;
         if let Some((same, open)) = rows.last_mut()
@@ -133,13 +158,9 @@ impl Store {
     ) -> Result<JobPage, StoreError> {
         self.read(move |session| {
             let snapshot = session.snapshot()?;
-            let accounts = due(&snapshot, &state, now, most)?;
-            let (Some(first), Some(last)) = (accounts.first(), accounts.last()) else {
-                return Ok(JobPage::default());
-            };
-            let mut rows = priced(&snapshot, state.job, &first.address, &last.address)?;
-            // Accounts between them that are not due.
-            rows.retain(|(owner, _)| accounts.binary_search_by(|account| account.address.cmp(owner)).is_ok());
+            let owners = due(&snapshot, &state, most)?;
+            let accounts = balanced(&snapshot, state.job, &owners, now)?;
+            let rows = if owners.is_empty() { Vec::new() } else { priced(&snapshot, state.job, &owners)? };
             Ok(JobPage { accounts, rows })
         })
         .await

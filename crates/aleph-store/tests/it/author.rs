@@ -1,12 +1,15 @@
 //! Made-up histories: every type of message, several owners and delegates, equal times, copies of
-//! strangers, FORGETs of single leaves and of everything.
+//! strangers, prices and posts that move money, FORGETs of single leaves and of everything.
 //!
 //! A history comes in parts. Inside a part any order of arrival leads to the same state. A new part begins
 //! where the network's own rule looks at what was there before: a delegation that is granted or revoked, a
-//! FORGET of something that others build on (`docs/adr/0003-order-independence.md`).
+//! FORGET of something that others build on, a transfer of credits by somebody who may not have them
+//! (`docs/adr/0003-order-independence.md`). Owners are rich from the first part on: what they publish is paid
+//! for in any order.
 
 use std::collections::{HashMap, HashSet};
 
+use aleph_ledger::default_prices;
 use aleph_types::content::RuntimeManifest;
 use aleph_types::{FormatError, ItemHash, ParsedMessage};
 use serde_json::{Map, Value, json};
@@ -14,6 +17,13 @@ use serde_json::{Map, Value, json};
 const OWNERS: [&str; 3] = ["0xAa", "0xBb", "0xCc"];
 /// Nobody ever allows anything to this one.
 pub(crate) const STRANGER: &str = "0xDd";
+/// Who publishes balances, credits and prices.
+pub(crate) const TREASURY: &str = "0xEe";
+/// Accounts that own what they are given.
+const POOR: [&str; 2] = ["0x01", "0x02"];
+
+/// Around the change of the unit of credits, and long before it.
+const STARTS: [u64; 3] = [1_700_000_000, 1_769_990_390, 1_770_000_000];
 
 /// A small generator of numbers, so that a failing history can be named by its seed.
 pub(crate) struct Dice(pub(crate) u64);
@@ -47,7 +57,8 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn generate(seed: u64) -> Self {
         let mut dice = Dice(seed);
-        let mut author = Author { time: 1_700_000_000, ..Author::default() };
+        let mut author = Author { time: STARTS[dice.roll(STARTS.len())], ..Author::default() };
+        author.endow();
         for _ in 0..5 + dice.roll(30) {
             author.step(&mut dice);
         }
@@ -92,6 +103,8 @@ struct Author {
     programs: Vec<(ItemHash, usize, bool)>,
     /// What nobody builds on: amends, elements with their keys, later versions of files.
     leaves: Vec<(usize, ItemHash, Option<String>)>,
+    /// Posts of money and elements of prices.
+    ledger: Vec<(&'static str, ItemHash)>,
     /// Which delegate may act for which owner.
     granted: HashSet<(usize, usize)>,
     time: u64,
@@ -108,16 +121,139 @@ impl Author {
 
     fn publish_as(&mut self, sender: &str, owner: usize, message_type: &str, mut content: Value) -> ItemHash {
         content["address"] = OWNERS[owner].into();
+        self.write(sender, message_type, content)
+    }
+
+    fn write(&mut self, sender: &str, message_type: &str, mut content: Value) -> ItemHash {
         content["time"] = self.time.into();
         let text = content.to_string();
         let hash = ItemHash::sha256(text.as_bytes());
-        let envelope = json!({
+        let mut envelope = json!({
             "chain": "ETH", "sender": sender, "signature": "0x", "type": message_type,
             "time": self.time, "item_hash": hash, "item_content": text,
         });
+        if content["type"].as_str().is_some_and(|kind| kind.starts_with("aleph_credit")) {
+            envelope["channel"] = "ALEPH_CREDIT".into();
+        }
         self.part.push(ParsedMessage::from_value(&envelope).unwrap());
         self.number += 1;
         hash
+    }
+
+    /// A post of the treasury or of somebody who hands credits on.
+    fn move_money(&mut self, sender: &'static str, kind: &str, body: Value) {
+        // Equal bodies at equal times would be one post.
+        let content =
+            json!({ "address": sender, "type": kind, "content": body, "ref": self.number.to_string() });
+        let hash = self.write(sender, "POST", content);
+        // What may be refused can't be forgotten.
+        if !POOR.contains(&sender) {
+            self.ledger.push((sender, hash));
+        }
+    }
+
+    fn grant(&mut self, entries: &[(&str, u64, Option<u64>)]) {
+        let credits: Vec<Value> = entries
+            .iter()
+            .map(|(to, amount, end)| {
+                json!({ "address": to, "amount": amount, "price": "1", "tx_hash": "t", "provider": "p",
+                    "expiration": end })
+            })
+            .collect();
+        let body = json!({ "distribution": { "token": "ALEPH", "chain": "ETH", "credits": credits } });
+        self.move_money(TREASURY, "aleph_credit_distribution", body);
+    }
+
+    /// Prices for everything, and enough for every owner to pay all of it.
+    fn endow(&mut self) {
+        let prices = json!({ "address": TREASURY, "key": "pricing", "content": default_prices() });
+        self.write(TREASURY, "AGGREGATE", prices);
+        let riches: Map<String, Value> =
+            OWNERS.iter().map(|owner| ((*owner).to_owned(), 1_000_000_000.into())).collect();
+        let body = json!({ "chain": "ETH", "main_height": 1_000_000, "balances": riches });
+        self.move_money(TREASURY, "balances-update", body);
+        self.grant(&OWNERS.map(|owner| (owner, 1_000_000_000_000, None)));
+        self.ledger.clear();
+        self.divide();
+        self.time += 1;
+    }
+
+    fn money(&mut self, dice: &mut Dice) {
+        let accounts = [OWNERS[0], OWNERS[1], OWNERS[2], POOR[0], POOR[1]];
+        let mut account = |dice: &mut Dice| accounts[dice.roll(accounts.len())];
+        let end = |dice: &mut Dice, time: u64| match dice.roll(3) {
+            0 => Some((time + dice.roll(6) as u64).saturating_sub(1) * 1000),
+            _ => None,
+        };
+        match dice.roll(16) {
+            0..=2 => {
+                // Few heights: the contest of equal ones is the interesting one. What owners pay with is on
+                // another chain.
+                let (chain, dapp) = [("SOL", None), ("AVAX", None), ("ETH", Some("SABLIER"))][dice.roll(3)];
+                let balances: Map<String, Value> = (0..1 + dice.roll(4))
+                    .map(|_| {
+                        let amount = [json!(dice.roll(50)), json!("0.50"), json!(0.25)][dice.roll(3)].clone();
+                        (account(dice).to_owned(), amount)
+                    })
+                    .collect();
+                let body = json!({ "chain": chain, "dapp": dapp, "main_height": dice.roll(4),
+                    "balances": balances });
+                self.move_money(TREASURY, "balances-update", body);
+            }
+            3..=5 => {
+                let entries: Vec<(&str, u64, Option<u64>)> = (0..1 + dice.roll(3))
+                    .map(|_| (account(dice), 1 + dice.roll(40) as u64, end(dice, self.time)))
+                    .collect();
+                self.grant(&entries);
+            }
+            6..=8 => {
+                let credits: Vec<Value> = (0..1 + dice.roll(3))
+                    .map(|_| json!({ "address": OWNERS[dice.roll(3)], "amount": 1 + dice.roll(60) }))
+                    .collect();
+                let body = json!({ "expense": { "credits": credits } });
+                self.move_money(TREASURY, "aleph_credit_expense", body);
+            }
+            9..=11 => {
+                let sender = OWNERS[dice.roll(3)];
+                self.transfer(sender, &accounts, dice);
+            }
+            12 => {
+                // Whether it is funded is asked when it arrives.
+                self.divide();
+                let sender = POOR[dice.roll(2)];
+                self.transfer(sender, &accounts, dice);
+                self.divide();
+            }
+            13 | 14 => {
+                let product = ["storage", "instance", "program", "unheard of"][dice.roll(4)];
+                let mut prices = default_prices();
+                let price = prices.remove(product).unwrap_or(json!(1));
+                let price = if dice.roll(4) == 0 { json!("malformed") } else { price };
+                let content = json!({ "address": TREASURY, "key": "pricing", "content": { product: price } });
+                let hash = self.write(TREASURY, "AGGREGATE", content);
+                self.ledger.push((TREASURY, hash));
+            }
+            _ => {
+                // What a post of money did stays when it is forgotten.
+                if !self.ledger.is_empty() {
+                    let (owner, target) = self.ledger.swap_remove(dice.roll(self.ledger.len()));
+                    self.write(owner, "FORGET", json!({ "address": owner, "hashes": [target] }));
+                }
+            }
+        }
+    }
+
+    fn transfer(&mut self, sender: &'static str, accounts: &[&'static str], dice: &mut Dice) {
+        let mut credits: Vec<Value> = Vec::new();
+        for to in accounts.iter().filter(|to| **to != sender) {
+            if dice.roll(3) == 0 {
+                let end = (dice.roll(3) == 0).then_some((self.time + dice.roll(6) as u64) * 1000);
+                credits.push(json!({ "address": to, "amount": 1 + dice.roll(30), "expiration": end }));
+            }
+        }
+        if !credits.is_empty() {
+            self.move_money(sender, "aleph_credit_transfer", json!({ "transfer": { "credits": credits } }));
+        }
     }
 
     /// By the owner, or by somebody who may act for it.
@@ -139,7 +275,8 @@ impl Author {
         let owner = dice.roll(OWNERS.len());
         let number = self.number;
         let file = ItemHash::sha256(&[dice.roll(4) as u8]);
-        match dice.roll(32) {
+        match dice.roll(44) {
+            32.. => self.money(dice),
             0..=3 => {
                 let content = json!({ "type": "note", "content": { "n": number, "tags": ["a"] } });
                 let hash = self.publish(owner, "POST", content, dice);

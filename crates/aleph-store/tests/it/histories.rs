@@ -7,12 +7,15 @@
 use std::collections::HashMap;
 
 use aleph_crypto::{TrustedSource, Verified};
-use aleph_rules::{Candidate, Decision, Dependency, FileInfo, FileKind, ManifestFile, Network, decide};
+use aleph_rules::{
+    Candidate, Decision, Dependency, Effect, FileInfo, FileKind, ManifestFile, Network, Payments, Publishers,
+    decide,
+};
 use aleph_store::{Location, NewMessage, Store, Writer};
-use aleph_types::{ErrorCode, MessageStatus, ParsedMessage, Timestamp};
+use aleph_types::{Address, ErrorCode, MessageStatus, ParsedMessage, Timestamp};
 
-use crate::author::{Dice, History, Manifests, STRANGER};
-use crate::place::{Engine, on_both_engines};
+use crate::author::{Dice, History, Manifests, STRANGER, TREASURY};
+use crate::place::{Engine, Place, on_both_engines};
 
 on_both_engines!(thousands_of_histories_lead_to_one_state_each);
 
@@ -20,6 +23,9 @@ on_both_engines!(thousands_of_histories_lead_to_one_state_each);
 const HISTORIES: u64 = 2000;
 /// Orders of arrival of each history beside that of its times.
 const ORDERS: u64 = 2;
+
+/// Each how many histories the sums of credits are asked for, by another program.
+const CONSERVED: u64 = 20;
 
 /// The pipeline's behaviour in short: decide in the order of arrival, try what waits again after each
 /// message that was processed.
@@ -42,7 +48,35 @@ impl Node {
         Self { waiting, ..Self::open(&location) }
     }
 
+    fn digest(&self) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(self.store.digest()).unwrap().digest
+    }
+
+    /// What moved credits moves none when it is decided once more, as a forgotten post that is sent again is.
+    fn replay<'a>(&mut self, messages: impl Iterator<Item = &'a ParsedMessage>) {
+        let network = network();
+        let mut transaction = self.writer.begin().unwrap();
+        for parsed in messages {
+            let hash = &parsed.message.item_hash;
+            if !matches!(
+                transaction.status(hash).unwrap(),
+                Some(MessageStatus::Processed | MessageStatus::Forgotten)
+            ) {
+                continue;
+            }
+            let verified = Verified::trusted(parsed.clone(), TrustedSource::Genesis);
+            let candidate = Candidate::new(&verified, None, 1, None).at(parsed.message.time);
+            let decision = decide(&candidate, &network, &mut transaction.facts()).unwrap();
+            if let Decision::Process(effects) = decision {
+                let moves = effects.iter().any(|effect| matches!(effect, Effect::Credits(_)));
+                assert!(!moves, "{hash} moves credits twice");
+            }
+        }
+    }
+
     fn take_batch(&mut self, batch: Vec<ParsedMessage>, manifests: &Manifests) {
+        let network = network();
         let mut transaction = self.writer.begin().unwrap();
         transaction.prefetch(batch.iter().map(|parsed| &parsed.message.item_hash)).unwrap();
         let mut queue: std::collections::VecDeque<ParsedMessage> = batch.into();
@@ -55,8 +89,9 @@ impl Node {
             let file = Some(FileInfo { size: 1000, kind: FileKind::File });
             let mut read = None;
             let decision = loop {
-                let candidate = Candidate::new(&verified, None, 1, file).with_manifest(read);
-                let decision = decide(&candidate, &Network::default(), &mut transaction.facts()).unwrap();
+                let now = verified.message.time;
+                let candidate = Candidate::new(&verified, None, 1, file).with_manifest(read).at(now);
+                let decision = decide(&candidate, &network, &mut transaction.facts()).unwrap();
                 match &decision {
                     // Every manifest can be read at once.
                     Decision::Wait { on: Dependency::File(file), .. } if read.is_none() => {
@@ -87,6 +122,10 @@ impl Node {
                             let text = message.item_content.as_deref().unwrap_or_default();
                             message.sender.as_str() == STRANGER || text.contains("\"replaces\"")
                         }
+                        // Of a transfer by somebody who is not rich.
+                        ErrorCode::InvalidFormat => {
+                            format!("{:?}", rejection.details).contains("Insufficient credit balance")
+                        }
                         code => code == ErrorCode::VmAmendNotAllowed,
                     };
                     assert!(expected, "rejected: {rejection:?} {verified:?}");
@@ -96,6 +135,15 @@ impl Node {
             }
         }
         transaction.commit().unwrap();
+    }
+}
+
+/// Everything is charged for, and the treasury's word counts.
+fn network() -> Network {
+    let treasury = || Address::from(TREASURY);
+    Network {
+        publishers: Publishers { balances: vec![treasury()], credits: vec![treasury()], metrics: Vec::new() },
+        payments: Some(Payments { publisher: treasury(), ..Payments::default() }),
     }
 }
 
@@ -121,8 +169,25 @@ fn digest_after(
     }
     let node = node.as_mut().unwrap();
     assert!(node.waiting.is_empty(), "messages still wait after everything arrived: {:?}", node.waiting);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(node.store.digest()).unwrap().digest
+    node.digest()
+}
+
+/// Credits that were granted are spent or still in lots: transfers made none and lost none. Owners, who alone
+/// spend, are never short.
+fn conserved(place: &Place, seed: u64) {
+    let number = |sql: &str| place.by_hand(sql).parse::<i128>().unwrap();
+    let sum = |kind: &str| {
+        number(&format!(
+            "SELECT CAST(COALESCE(sum(amount), 0) AS TEXT) FROM credit_history WHERE kind = '{kind}'"
+        ))
+    };
+    let left = number("SELECT CAST(COALESCE(sum(remaining), 0) AS TEXT) FROM credit_lots");
+    assert_eq!(sum("granted"), left - sum("spent"), "history {seed}");
+    assert_eq!(
+        number("SELECT CAST(count(*) AS TEXT) FROM credit_lots WHERE remaining < 0"),
+        0,
+        "history {seed}"
+    );
 }
 
 fn thousands_of_histories_lead_to_one_state_each(engine: Engine) {
@@ -145,6 +210,10 @@ fn thousands_of_histories_lead_to_one_state_each(engine: Engine) {
                             let shuffled = history.shuffled(&mut dice);
                             let digest = digest_after(&mut node, shuffled, &history.manifests, &mut dice);
                             assert_eq!(digest, expected, "history {seed}, order {order}");
+                        }
+                        node.as_mut().unwrap().replay(history.parts.iter().flatten());
+                        if seed % CONSERVED == 0 {
+                            conserved(&place, seed);
                         }
                     }
                     counts
