@@ -9,7 +9,7 @@ use aleph_blobs::BlobStore;
 use aleph_http::Limits;
 use aleph_p2p::{Announce, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
 use aleph_rules::Publishers;
-use aleph_store::Store;
+use aleph_store::{Location, Store, StoreError, Writer};
 use aleph_types::Address;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
@@ -176,6 +176,35 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), NodeErro
     running.serve().await
 }
 
+/// Messages of one page of [`catch_up_ledger`].
+const BACKFILL_PAGE: u32 = 2_000;
+
+/// Gives a database that is older than the ledger what it lacks, before anything is accepted or refused by
+/// it. A node that is killed meanwhile goes on where it was.
+async fn catch_up_ledger(
+    mut writer: Writer,
+    network: aleph_rules::Network,
+    location: Location,
+) -> Result<Writer, NodeError> {
+    let done = tokio::task::spawn_blocking(move || {
+        let mut told = Instant::now();
+        while let Some(page) = writer.backfill(&network, BACKFILL_PAGE)? {
+            if page.is_complete || told.elapsed() > Duration::from_secs(5) {
+                tracing::info!(messages = page.done, of = page.all, "the ledger reads older messages");
+                told = Instant::now();
+            }
+        }
+        Ok(writer)
+    });
+    match done.await {
+        Ok(done) => done.map_err(|source| NodeError::Database { location, source }),
+        Err(join) => match join.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => Err(NodeError::Database { location, source: StoreError::Closed }),
+        },
+    }
+}
+
 /// Starts every part; the API answers from the moment [`RunningNode::serve`] is polled.
 pub async fn start(config: Config, stopping: CancellationToken) -> Result<RunningNode, NodeError> {
     let started = Instant::now();
@@ -224,6 +253,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         patience: config.pipeline.patience(),
         verify_threads: config.pipeline.verify_threads,
     };
+    let writer = catch_up_ledger(writer, options.network.clone(), location).await?;
     let (pipeline, threads) =
         Pipeline::start(options, store.clone(), writer, files.clone(), Arc::clone(&metrics), after_commit)?;
     let (network, events) = match start_network(&config, address).await? {

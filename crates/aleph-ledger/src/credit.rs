@@ -14,6 +14,7 @@ mod lot;
 mod operation;
 mod post;
 mod rebuild;
+mod settle;
 
 pub use apply::{Applied, CreditEffect, CreditFacts, CreditRules, Unfunded, admit, apply, recompute};
 pub use balance::{CreditBalance, CreditShare};
@@ -24,3 +25,4 @@ pub use post::{
     CreditFormatError, CreditKind, CreditPost, CreditPublishers, Distribution, DistributionEntry,
     ExpenseEntry, TransferEntry,
 };
+pub use settle::{SettledPage, settle};

@@ -41,7 +41,9 @@ pub use facts::{
     AggregateFact, AmendFact, ElementFact, Facts, Fate, PinFact, PostFact, StoredMessage, TagFact,
     TagVersion, VmFact,
 };
-pub use node_post::{BalanceEntry, MetricRow, NetworkMetrics, NodePost, Publishers, Unheeded};
+pub use node_post::{
+    BalanceEntry, MONEY_POSTS, MetricRow, NetworkMetrics, NodePost, Publishers, Unheeded, stored_money,
+};
 pub use payment::Payments;
 pub use permissions::{Subject, granting_entry};
 pub use stamp::Stamp;

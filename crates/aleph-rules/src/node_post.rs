@@ -5,12 +5,12 @@
 
 mod metrics;
 
-use aleph_ledger::BalanceUpdate;
 use aleph_ledger::credit::{
-    Applied, CreditKind, CreditPost, CreditPublishers, CreditRules, Operation, admit, apply,
+    Applied, CreditFacts, CreditKind, CreditPost, CreditPublishers, CreditRules, Operation, admit, apply,
 };
+use aleph_ledger::{BalanceUpdate, Decimal};
 use aleph_types::content::PostContent;
-use aleph_types::{Address, Channel, ErrorCode, Rejection, limits};
+use aleph_types::{Address, Channel, ErrorCode, ItemHash, Rejection, limits};
 use serde_json::Value;
 
 pub use metrics::{MetricRow, NetworkMetrics};
@@ -190,17 +190,9 @@ pub(crate) fn decide<F: Facts>(
     match NodePost::recognise(post, candidate.message.channel.as_ref(), publishers) {
         Err(refusal) => return Ok(Some(Decision::Reject(refusal))),
         Ok(None) => {}
-        Ok(Some(NodePost::Balances(update))) => effects.push(Effect::SetBalances {
-            chain: update.chain.as_str().to_owned(),
-            dapp: update.dapp.unwrap_or_default(),
-            height: update.height,
-            entries: update
-                .balances
-                .into_iter()
-                .map(|(address, amount)| BalanceEntry { address, amount: amount.to_string() })
-                .collect(),
-            source: candidate.message.item_hash.clone(),
-        }),
+        Ok(Some(NodePost::Balances(update))) => {
+            effects.push(balances(update, &candidate.message.item_hash));
+        }
         Ok(Some(NodePost::Credits(credits))) => {
             return move_credits(candidate, post, credits, publishers, facts, effects);
         }
@@ -208,6 +200,48 @@ pub(crate) fn decide<F: Facts>(
         Ok(Some(NodePost::Metrics(_))) => {}
     }
     Ok(None)
+}
+
+/// The types of posts that [`stored_money`] has something to say of.
+pub const MONEY_POSTS: [&str; 4] =
+    [BALANCES, "aleph_credit_distribution", "aleph_credit_expense", "aleph_credit_transfer"];
+
+/// What a post does to balances and credits that was stored before this node had a ledger. Nobody asked then
+/// whether a transfer is funded: it moves what was there at its time.
+///
+/// Errors are those of the facts' source.
+pub fn stored_money<L: CreditFacts>(
+    message: &ItemHash,
+    post: &PostContent,
+    channel: Option<&Channel>,
+    publishers: &Publishers,
+    ledger: &mut L,
+) -> Result<Vec<Effect>, L::Error> {
+    let credits = match NodePost::recognise(post, channel, publishers) {
+        Ok(Some(NodePost::Balances(update))) => return Ok(vec![balances(update, message)]),
+        Ok(Some(NodePost::Credits(credits))) => credits,
+        // What has the wrong form was stored by a node that did not look at it.
+        Ok(Some(NodePost::Metrics(_)) | None) | Err(_) => return Ok(Vec::new()),
+    };
+    let (owner, publishers) = (post.address.clone(), publishers.of_credits());
+    let Ok(operation) = Operation::new(message.clone(), post.time, owner, credits, &publishers) else {
+        return Ok(Vec::new());
+    };
+    Ok(match apply(&operation, &CreditRules::default(), ledger)? {
+        Applied::Before => Vec::new(),
+        Applied::Now { effects, .. } => vec![Effect::Credits(effects)],
+    })
+}
+
+fn balances(update: BalanceUpdate, source: &ItemHash) -> Effect {
+    let entry = |(address, amount): (Address, Decimal)| BalanceEntry { address, amount: amount.to_string() };
+    Effect::SetBalances {
+        chain: update.chain.as_str().to_owned(),
+        dapp: update.dapp.unwrap_or_default(),
+        height: update.height,
+        entries: update.balances.into_iter().map(entry).collect(),
+        source: source.clone(),
+    }
 }
 
 /// What a credit post does to the ledger (`spec: payments.md §11`).

@@ -135,6 +135,10 @@ impl CreditFacts for Ledger<'_> {
         Credits(self.session).history(account, after, limit)
     }
 
+    fn post(&mut self, message: &ItemHash) -> Result<Vec<HistoryRow>, StoreError> {
+        Credits(self.session).post(message)
+    }
+
     fn recipients(&mut self, sender: &Address, since: Option<&Moment>) -> Result<Vec<Address>, StoreError> {
         Credits(self.session).recipients(sender, since)
     }

@@ -38,7 +38,7 @@ pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
 pub use location::{Location, LocationError, PostgresUrl};
 pub use money::{
-    AccountBalance, BalanceFilter, BalanceStart, CostFilter, CostPlace, CostSummary, DueRemoval,
+    AccountBalance, Backfill, BalanceFilter, BalanceStart, CostFilter, CostPlace, CostSummary, DueRemoval,
     HistoryColumn, HistoryFilter, HistorySort, HistorySummary, JobPage, Recalculated, Removal, ResourceCost,
     StoredCost,
 };

@@ -17,6 +17,7 @@ const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/0006_own_messages.sql"),
     include_str!("../migrations/sqlite/0007_money.sql"),
     include_str!("../migrations/sqlite/0008_hidden_fields.sql"),
+    include_str!("../migrations/sqlite/0009_settling.sql"),
 ];
 
 /// Every migration of PostgreSQL, in the same way.
@@ -28,6 +29,7 @@ const POSTGRES: &[&str] = &[
     include_str!("../migrations/postgres/0005_channel_starts.sql"),
     include_str!("../migrations/postgres/0006_money.sql"),
     include_str!("../migrations/postgres/0007_hidden_fields.sql"),
+    include_str!("../migrations/postgres/0008_settling.sql"),
 ];
 
 pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {

@@ -1,11 +1,15 @@
 //! The tables of money: balances, costs, credits, removals, jobs. What they mean is decided in
 //! `aleph-ledger`; here its facts are answered and its effects are stored.
 
+mod backfill;
 mod balances;
 mod costs;
 mod credits;
+mod deferred;
 mod jobs;
 mod lists;
+#[cfg(test)]
+mod plans;
 mod queries;
 mod recalculate;
 mod removals;
@@ -15,6 +19,7 @@ pub(crate) use costs::{remove_costs, set_costs, total};
 pub(crate) use credits::{Credits, apply_credits, valid_credits};
 pub(crate) use removals::forget_removal;
 
+pub use backfill::Backfill;
 pub use jobs::JobPage;
 pub use lists::{AccountBalance, BalanceFilter, BalanceStart, CostFilter, CostSummary, ResourceCost};
 pub use queries::{HistoryColumn, HistoryFilter, HistorySort, HistorySummary, StoredCost};

@@ -165,6 +165,7 @@ impl Writer {
             "account_totals",
             "credit_history",
             "credit_lots",
+            "credit_lots_anew",
             "credit_deferred",
             "removals",
             "jobs",

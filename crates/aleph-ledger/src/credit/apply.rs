@@ -56,6 +56,8 @@ pub trait CreditFacts {
         after: Option<&HistoryPlace>,
         limit: usize,
     ) -> Result<Vec<HistoryRow>, Self::Error>;
+    /// Every row of a post, in order of their places.
+    fn post(&mut self, message: &ItemHash) -> Result<Vec<HistoryRow>, Self::Error>;
     /// To whom an account sent anything after `since` (`None`: ever), each once.
     fn recipients(&mut self, sender: &Address, since: Option<&Moment>) -> Result<Vec<Address>, Self::Error>;
 }
@@ -84,7 +86,7 @@ pub enum CreditEffect {
         lots: Vec<Lot>,
     },
     /// The operation came late and concerns too much history: it was applied in the order of arrival.
-    /// Store these accounts, and [`recompute`] them soon, away from ingestion; until then their lots may
+    /// Store these accounts, and [`settle`](super::settle) them soon, in pages, beside ingestion; until then their lots may
     /// differ from those of other nodes.
     Defer(Vec<Address>),
     /// Every row of a transfer, computed anew: it is split otherwise now.
@@ -318,7 +320,8 @@ pub fn apply<F: CreditFacts>(
 }
 
 /// Computes accounts anew from their histories, with everybody whom they ever sent something: after an
-/// import of history rows, to settle what was deferred ([`CreditEffect::Defer`]), or to check a database.
+/// import of history rows, or to check a database. It reads whatever there is at once; what was deferred
+/// ([`CreditEffect::Defer`]) is settled in pages by [`settle`](super::settle).
 /// It may read on a snapshot; its effects hold while no operation has touched the accounts since. No
 /// effect but [`CreditEffect::ReplaceLots`] means that
 /// the histories were in order.

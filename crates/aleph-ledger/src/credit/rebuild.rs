@@ -58,7 +58,12 @@ fn concerned<F: CreditFacts>(
 }
 
 /// Replays one post's rows. Returns the rows of a transfer by an account that is computed anew.
-fn replay(books: &mut Books, moment: &Moment, rows: &[HistoryRow], rules: &CreditRules) -> Vec<HistoryRow> {
+pub(super) fn replay(
+    books: &mut Books,
+    moment: &Moment,
+    rows: &[HistoryRow],
+    rules: &CreditRules,
+) -> Vec<HistoryRow> {
     let sent: Vec<&HistoryRow> = rows.iter().filter(|row| row.kind == EntryKind::Sent).collect();
     if let Some(first) = sent.first() {
         // What others received of it follows from the sender's lots.

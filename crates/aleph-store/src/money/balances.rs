@@ -17,7 +17,7 @@ pub(super) fn decimal(text: &str) -> Result<Decimal, StoreError> {
 const READ_AT_ONCE: usize = 500;
 
 /// What is stored of some accounts.
-const STORED: &str = "SELECT address, amount, height, source FROM balances \
+pub(super) const STORED: &str = "SELECT address, amount, height, source FROM balances \
      WHERE address IN (SELECT value FROM json_each(?1)) AND chain = ?2 AND dapp = ?3";
 
 /// No job needs to look at an account whose amount is the same.
@@ -50,6 +50,9 @@ pub(crate) fn set_balances(
     source: &ItemHash,
 ) -> Result<(), StoreError> {
     let now = super::now();
+    // In the order of the table: each of its pages is changed once.
+    let mut entries: Vec<&BalanceEntry> = entries.iter().collect();
+    entries.sort_by(|a, b| a.address.cmp(&b.address));
     for entries in entries.chunks(READ_AT_ONCE) {
         let addresses: Vec<String> = entries.iter().map(|entry| entry.address.as_str().to_owned()).collect();
         let mut stored: HashMap<String, Kept> = HashMap::with_capacity(entries.len());
@@ -92,9 +95,9 @@ fn change_of(
     let Some(Kept { amount, height: was, source: noted }) = stored else {
         return Ok(BalanceChange::Changed);
     };
-    // From before posts were noted: the height alone decides.
+    // From before posts were noted: the one that said so comes again, or the height decides.
     let Ok(noted) = ItemHash::recognise(noted) else {
-        return Ok(if height > *was { BalanceChange::Changed } else { BalanceChange::Stale });
+        return Ok(if height >= *was { BalanceChange::Changed } else { BalanceChange::Stale });
     };
     let stored = StoredBalance { amount: decimal(amount)?, height: *was, source: noted };
     let reported = StoredBalance { amount: decimal(&entry.amount)?, height, source: source.clone() };

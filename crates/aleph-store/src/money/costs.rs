@@ -9,16 +9,19 @@ pub(super) fn amount(text: &str) -> Result<Amount, StoreError> {
     Amount::parse(text).map_err(|_| StoreError::corrupt("amount", text))
 }
 
-/// The sum of what an account pays in one way; sums may pass the bound of single amounts.
+/// The sum of what an account pays in one way.
+pub(super) const TOTAL: &str = "SELECT total FROM account_totals WHERE owner = ?1 AND payment_type = ?2";
+
+/// Owner, payment type and paid amount of each line of a message.
+pub(super) const PAID: &str = "SELECT owner, payment_type, CASE payment_type WHEN 'hold' THEN cost_hold \
+     WHEN 'superfluid' THEN cost_stream ELSE cost_credit END FROM account_costs WHERE item_hash = ?1";
+
+/// What [`TOTAL`] finds; sums may pass the bound of single amounts.
 pub(crate) fn total(session: &Session, owner: &str, payment: PaymentType) -> Result<Amount, StoreError> {
-    let stored = session.first(
-        "SELECT total FROM account_totals WHERE owner = ?1 AND payment_type = ?2",
-        values![owner, payment.as_str()],
-        |row| {
-            let text = row.text(0)?;
-            text.parse::<i128>().map_err(|_| StoreError::corrupt("total of costs", text))
-        },
-    )?;
+    let stored = session.first(TOTAL, values![owner, payment.as_str()], |row| {
+        let text = row.text(0)?;
+        text.parse::<i128>().map_err(|_| StoreError::corrupt("total of costs", text))
+    })?;
     Ok(stored.map_or(Amount::ZERO, Amount::from_atto))
 }
 
@@ -81,12 +84,9 @@ pub(crate) fn set_costs(
 
 /// Owner, payment type and paid amount of each line.
 fn paid(session: &Session, message: &ItemHash) -> Result<Vec<(String, String, Amount)>, StoreError> {
-    session.rows(
-        "SELECT owner, payment_type, CASE payment_type WHEN 'hold' THEN cost_hold \
-         WHEN 'superfluid' THEN cost_stream ELSE cost_credit END FROM account_costs WHERE item_hash = ?1",
-        values![message.as_str()],
-        |row| Ok((row.string(0)?, row.string(1)?, amount(row.text(2)?)?)),
-    )
+    session.rows(PAID, values![message.as_str()], |row| {
+        Ok((row.string(0)?, row.string(1)?, amount(row.text(2)?)?))
+    })
 }
 
 /// Deletes what a message cost, when it goes.

@@ -2,11 +2,11 @@ use std::collections::HashMap;
 
 use aleph_ledger::Decimal;
 use aleph_ledger::credit::{
-    CreditBalance, CreditEffect, CreditFacts, CreditRules, EntryKind, HistoryPlace, HistoryRow, Lot, LotKey,
-    Moment, recompute,
+    CreditBalance, CreditEffect, CreditFacts, EntryKind, HistoryPlace, HistoryRow, Lot, LotKey, Moment,
 };
 use aleph_types::{Address, ItemHash, Timestamp};
 
+use super::deferred;
 use crate::digest::{Part, Sums};
 use crate::engine::{Row, Session, values};
 use crate::{Store, StoreError, Transaction};
@@ -52,7 +52,7 @@ pub(super) fn read_row(row: &Row<'_>) -> Result<HistoryRow, StoreError> {
     })
 }
 
-fn read_lot(row: &Row<'_>) -> Result<Lot, StoreError> {
+pub(super) fn read_lot(row: &Row<'_>) -> Result<Lot, StoreError> {
     Ok(Lot {
         key: LotKey { time: row.time(0)?, message: row.hash(1)?, index: read_index(row, 2)? },
         owner: row.address(3)?,
@@ -61,14 +61,44 @@ fn read_lot(row: &Row<'_>) -> Result<Lot, StoreError> {
     })
 }
 
+/// Whether a post has rows.
+pub(super) const IS_APPLIED: &str = "SELECT credit_index FROM credit_history WHERE credit_ref = ?1 LIMIT 1";
+
+/// The newest row of an account that took something away.
+pub(super) const NEWEST_DRAIN: &str = "SELECT time, is_expense, credit_ref FROM credit_history \
+     WHERE address = ?1 AND kind IN ('spent', 'sent') \
+     ORDER BY time DESC, is_expense DESC, credit_ref DESC LIMIT 1";
+
 /// The lots of an account that have something left.
-pub(super) fn open_lots(session: &Session, owner: &str) -> Result<Vec<Lot>, StoreError> {
-    session.rows(
-        "SELECT time, credit_ref, credit_index, owner, remaining, expiration FROM credit_lots \
-         WHERE owner = ?1 AND remaining > 0",
-        values![owner],
-        read_lot,
+pub(super) const OPEN_LOTS: &str = "SELECT time, credit_ref, credit_index, owner, remaining, expiration \
+     FROM credit_lots WHERE owner = ?1 AND remaining > 0";
+
+/// To whom an account ever sent something, and since a post.
+pub(super) const RECIPIENTS: &str =
+    "SELECT DISTINCT origin FROM credit_history WHERE address = ?1 AND kind = 'sent' ORDER BY 1";
+pub(super) const RECIPIENTS_SINCE: &str = "SELECT DISTINCT origin FROM credit_history \
+     WHERE address = ?1 AND kind = 'sent' AND (time, is_expense, credit_ref) > (?2, ?3, ?4) ORDER BY 1";
+
+/// A page of an account's history, from its beginning or from a place on.
+pub(super) fn history_sql(is_first: bool, limit: usize) -> String {
+    let after = match is_first {
+        true => "",
+        false => " AND (h.time, h.is_expense, h.credit_ref, h.credit_index) > (?2, ?3, ?4, ?5)",
+    };
+    format!(
+        "SELECT {HISTORY} FROM credit_history h WHERE h.address = ?1{after} \
+         ORDER BY h.time, h.is_expense, h.credit_ref, h.credit_index LIMIT {limit}"
     )
+}
+
+/// Every row of a post.
+pub(super) fn post_sql() -> String {
+    format!("SELECT {HISTORY} FROM credit_history h WHERE h.credit_ref = ?1 ORDER BY h.credit_index")
+}
+
+/// What [`OPEN_LOTS`] finds.
+pub(super) fn open_lots(session: &Session, owner: &str) -> Result<Vec<Lot>, StoreError> {
+    session.rows(OPEN_LOTS, values![owner], read_lot)
 }
 
 /// What is left of the lots of accounts.
@@ -109,18 +139,13 @@ impl CreditFacts for Credits<'_> {
     type Error = StoreError;
 
     fn is_applied(&mut self, message: &ItemHash) -> Result<bool, StoreError> {
-        let first = "SELECT credit_index FROM credit_history WHERE credit_ref = ?1 LIMIT 1";
-        Ok(self.0.first(first, values![message.as_str()], |row| row.int(0))?.is_some())
+        Ok(self.0.first(IS_APPLIED, values![message.as_str()], |row| row.int(0))?.is_some())
     }
 
     fn newest_drain(&mut self, account: &Address) -> Result<Option<Moment>, StoreError> {
-        self.0.first(
-            "SELECT time, is_expense, credit_ref FROM credit_history \
-             WHERE address = ?1 AND kind IN ('spent', 'sent') \
-             ORDER BY time DESC, is_expense DESC, credit_ref DESC LIMIT 1",
-            values![account.as_str()],
-            |row| Ok(Moment { time: row.time(0)?, is_expense: row.flag(1)?, message: row.hash(2)? }),
-        )
+        self.0.first(NEWEST_DRAIN, values![account.as_str()], |row| {
+            Ok(Moment { time: row.time(0)?, is_expense: row.flag(1)?, message: row.hash(2)? })
+        })
     }
 
     fn lots(&mut self, account: &Address) -> Result<Vec<Lot>, StoreError> {
@@ -133,19 +158,11 @@ impl CreditFacts for Credits<'_> {
         after: Option<&HistoryPlace>,
         limit: usize,
     ) -> Result<Vec<HistoryRow>, StoreError> {
-        const ORDER: &str = "ORDER BY h.time, h.is_expense, h.credit_ref, h.credit_index";
+        let sql = history_sql(after.is_none(), limit);
         match after {
-            None => self.0.rows(
-                &format!("SELECT {HISTORY} FROM credit_history h WHERE h.address = ?1 {ORDER} LIMIT {limit}"),
-                values![account.as_str()],
-                read_row,
-            ),
+            None => self.0.rows(&sql, values![account.as_str()], read_row),
             Some(HistoryPlace { moment, index }) => self.0.rows(
-                &format!(
-                    "SELECT {HISTORY} FROM credit_history h WHERE h.address = ?1 \
-                     AND (h.time, h.is_expense, h.credit_ref, h.credit_index) > (?2, ?3, ?4, ?5) \
-                     {ORDER} LIMIT {limit}"
-                ),
+                &sql,
                 values![
                     account.as_str(),
                     moment.time.as_micros(),
@@ -158,18 +175,17 @@ impl CreditFacts for Credits<'_> {
         }
     }
 
+    fn post(&mut self, message: &ItemHash) -> Result<Vec<HistoryRow>, StoreError> {
+        self.0.rows(&post_sql(), values![message.as_str()], read_row)
+    }
+
     fn recipients(&mut self, sender: &Address, since: Option<&Moment>) -> Result<Vec<Address>, StoreError> {
         let recipient = |row: &Row<'_>| Ok(Address::from(row.opt_text(0)?.unwrap_or_default()));
         match since {
-            None => self.0.rows(
-                "SELECT DISTINCT origin FROM credit_history WHERE address = ?1 AND kind = 'sent' ORDER BY 1",
-                values![sender.as_str()],
-                recipient,
-            ),
+            None => self.0.rows(RECIPIENTS, values![sender.as_str()], recipient),
             Some(since) => self.0.rows(
-                "SELECT DISTINCT origin FROM credit_history WHERE address = ?1 AND kind = 'sent' \
-                 AND (time, is_expense, credit_ref) > (?2, ?3, ?4) ORDER BY 1",
-                values![sender.as_str(), since.time.as_micros(), since.is_expense, since.message.as_str(),],
+                RECIPIENTS_SINCE,
+                values![sender.as_str(), since.time.as_micros(), since.is_expense, since.message.as_str()],
                 recipient,
             ),
         }
@@ -218,7 +234,7 @@ fn add_rows(session: &Session, sums: &mut Sums, rows: &[HistoryRow]) -> Result<(
     Ok(())
 }
 
-fn add_lot(session: &Session, sums: &mut Sums, lot: &Lot) -> Result<(), StoreError> {
+pub(super) fn add_lot(session: &Session, sums: &mut Sums, lot: &Lot) -> Result<(), StoreError> {
     let LotKey { time, message, index } = &lot.key;
     let columns = values![
         time.as_micros(),
@@ -235,6 +251,16 @@ fn add_lot(session: &Session, sums: &mut Sums, lot: &Lot) -> Result<(), StoreErr
     )?;
     sums.add(Part::CreditLots, columns);
     Ok(())
+}
+
+/// The credit job must look at the account.
+pub(super) fn note_change(session: &Session, owner: &Address) -> Result<(), StoreError> {
+    session.execute(
+        "UPDATE credit_history SET changed = ?2 WHERE address = ?1 AND (credit_ref, credit_index) = \
+         (SELECT credit_ref, credit_index FROM credit_history WHERE address = ?1 \
+         ORDER BY time DESC, is_expense DESC, credit_ref DESC, credit_index DESC LIMIT 1)",
+        values![owner.as_str(), super::now().as_micros()],
+    )
 }
 
 /// Applies what a credit post does, or what an account that was computed anew owns.
@@ -254,15 +280,25 @@ pub(crate) fn apply_credits(
     }
     for effect in effects {
         match effect {
-            CreditEffect::AddRows(rows) => add_rows(session, sums, rows)?,
+            CreditEffect::AddRows(rows) => {
+                deferred::begin_anew(session, rows)?;
+                add_rows(session, sums, rows)?;
+            }
             CreditEffect::AddLot(lot) => add_lot(session, sums, lot)?,
-            CreditEffect::SetRemaining { owner: _, key, remaining } => {
-                const ONE: &str = "credit_ref = ?1 AND credit_index = ?2";
-                let one = values![key.message.as_str(), i64::from(key.index)];
+            CreditEffect::SetRemaining { owner, key, remaining } => {
+                const ONE: &str = "owner = ?1 AND time = ?2 AND credit_ref = ?3 AND credit_index = ?4";
+                let LotKey { time, message, index } = key;
+                let one = values![owner.as_str(), time.as_micros(), message.as_str(), i64::from(*index)];
                 sums.subtract_stored(session, Part::CreditLots, ONE, one)?;
                 session.execute(
-                    &format!("UPDATE credit_lots SET remaining = ?3 WHERE {ONE}"),
-                    values![key.message.as_str(), i64::from(key.index), *remaining],
+                    &format!("UPDATE credit_lots SET remaining = ?5 WHERE {ONE}"),
+                    values![
+                        owner.as_str(),
+                        time.as_micros(),
+                        message.as_str(),
+                        i64::from(*index),
+                        *remaining,
+                    ],
                 )?;
                 sums.add_stored(session, Part::CreditLots, ONE, one)?;
             }
@@ -270,23 +306,15 @@ pub(crate) fn apply_credits(
                 for lot in lots {
                     add_lot(session, sums, lot)?;
                 }
-                // The credit job must look at the account.
-                session.execute(
-                    "UPDATE credit_history SET changed = ?2 WHERE address = ?1 AND (credit_ref, credit_index) = \
-                     (SELECT credit_ref, credit_index FROM credit_history WHERE address = ?1 \
-                     ORDER BY time DESC, is_expense DESC, credit_ref DESC, credit_index DESC LIMIT 1)",
-                    values![owner.as_str(), super::now().as_micros()],
-                )?;
+                note_change(session, owner)?;
             }
             CreditEffect::Defer(accounts) => {
                 for account in accounts {
-                    session.execute(
-                        "INSERT INTO credit_deferred (address) VALUES (?1) ON CONFLICT DO NOTHING",
-                        values![account.as_str()],
-                    )?;
+                    deferred::defer(session, account)?;
                 }
             }
             CreditEffect::ReplaceRows { message, rows } => {
+                deferred::begin_anew(session, rows)?;
                 let of_post = values![message.as_str()];
                 sums.subtract_stored(session, Part::CreditHistory, "credit_ref = ?1", of_post)?;
                 session.execute("DELETE FROM credit_history WHERE credit_ref = ?1", of_post)?;
@@ -302,17 +330,6 @@ impl Transaction<'_> {
     pub fn apply_credits(&mut self, effects: &[CreditEffect]) -> Result<(), StoreError> {
         let (session, sums) = self.parts();
         apply_credits(session, sums, effects)
-    }
-
-    /// Computes accounts anew that wait for it, with everybody whom they ever sent something.
-    pub fn settle_deferred(&mut self, accounts: Vec<Address>) -> Result<(), StoreError> {
-        let (session, sums) = self.parts();
-        let effects = recompute(accounts.clone(), &CreditRules::default(), &mut Credits(session))?;
-        apply_credits(session, sums, &effects)?;
-        for account in &accounts {
-            session.execute("DELETE FROM credit_deferred WHERE address = ?1", values![account.as_str()])?;
-        }
-        Ok(())
     }
 }
 

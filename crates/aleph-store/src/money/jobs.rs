@@ -128,6 +128,14 @@ fn priced(
     Ok(rows)
 }
 
+/// Messages on their way out whose deadline has come, or that have none, after one of them.
+pub(super) fn due_removals_sql(most: usize) -> String {
+    format!(
+        "SELECT item_hash FROM removals WHERE removed_at IS NULL AND (until <= ?1 OR until IS NULL) \
+         AND item_hash > ?2 ORDER BY item_hash LIMIT {most}"
+    )
+}
+
 impl Store {
     /// How far a job is; `None`: it never ran.
     pub async fn job_state(&self, job: Job) -> Result<Option<JobState>, StoreError> {
@@ -187,10 +195,7 @@ impl Store {
     ) -> Result<Vec<ItemHash>, StoreError> {
         self.read(move |session| {
             session.rows(
-                &format!(
-                    "SELECT item_hash FROM removals WHERE removed_at IS NULL \
-                     AND (until <= ?1 OR until IS NULL) AND item_hash > ?2 ORDER BY item_hash LIMIT {most}"
-                ),
+                &due_removals_sql(most),
                 values![now.as_micros(), after.as_ref().map_or("", ItemHash::as_str)],
                 |row| row.hash(0),
             )

@@ -33,7 +33,7 @@ pub struct CostPlace {
 }
 
 /// Message types that cost something.
-const PRICED: [MessageType; 4] =
+pub(super) const PRICED: [MessageType; 4] =
     [MessageType::Store, MessageType::Program, MessageType::Instance, MessageType::VProgram];
 
 /// A stored message as far as its price cares: type, envelope time, content.

@@ -180,7 +180,7 @@ impl Author {
 
     fn money(&mut self, dice: &mut Dice) {
         let accounts = [OWNERS[0], OWNERS[1], OWNERS[2], POOR[0], POOR[1]];
-        let mut account = |dice: &mut Dice| accounts[dice.roll(accounts.len())];
+        let account = |dice: &mut Dice| accounts[dice.roll(accounts.len())];
         let end = |dice: &mut Dice, time: u64| match dice.roll(3) {
             0 => Some((time + dice.roll(6) as u64).saturating_sub(1) * 1000),
             _ => None,

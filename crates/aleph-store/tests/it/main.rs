@@ -3,6 +3,7 @@
 
 mod aggregates;
 mod author;
+mod backfill;
 mod digest;
 mod encryption;
 mod gates;
@@ -12,4 +13,6 @@ mod ledger;
 mod money_lists;
 mod opening;
 mod place;
+mod recorded_money;
 mod rules;
+mod settling;
