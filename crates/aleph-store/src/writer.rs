@@ -141,7 +141,7 @@ impl Writer {
     /// Deletes everything that the node knows: for tests that want many empty databases.
     #[doc(hidden)]
     pub fn empty(&mut self) -> Result<(), StoreError> {
-        const TABLES: [&str; 26] = [
+        const TABLES: [&str; 27] = [
             "statuses",
             "messages",
             "message_tags",

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::ledger::recorded;
 use crate::place::{Engine, Place, on_both_engines};
 
-on_both_engines!(recorded_jobs);
+on_both_engines!(recorded_jobs, a_job_that_is_killed_anywhere_ends_like_one_that_is_not);
 
 const OWNER: &str = "0xA";
 
@@ -36,7 +36,7 @@ impl FileSizes for NoFiles {
     }
 }
 
-fn parsed(message: &Value, number: usize, payment: PaymentType) -> ParsedMessage {
+fn parsed(message: &Value, owner: &str, number: usize, payment: PaymentType) -> ParsedMessage {
     let time = message["time"].as_f64().unwrap();
     let file = ItemHash::sha256(&[number as u8]);
     let mut content = match message["type"].as_str().unwrap() {
@@ -52,21 +52,27 @@ fn parsed(message: &Value, number: usize, payment: PaymentType) -> ParsedMessage
         }),
         other => panic!("{other}"),
     };
-    content["address"] = OWNER.into();
+    content["address"] = owner.into();
     content["time"] = time.into();
     content["payment"] = json!({ "type": payment.as_str(), "chain": "ETH" });
     let text = content.to_string();
     ParsedMessage::from_value(&json!({
-        "chain": "ETH", "sender": OWNER, "signature": "0x", "type": message["type"], "time": time,
+        "chain": "ETH", "sender": owner, "signature": "0x", "type": message["type"], "time": time,
         "item_hash": ItemHash::sha256(text.as_bytes()), "item_content": text,
     }))
     .unwrap()
 }
 
 /// Stores a message with its pin, its confirmations and the recorded cost.
-fn insert(transaction: &mut Transaction<'_>, message: &Value, number: usize, job: Job) -> ItemHash {
+fn insert(
+    transaction: &mut Transaction<'_>,
+    message: &Value,
+    owner: &str,
+    number: usize,
+    job: Job,
+) -> ItemHash {
     let payment = if job == Job::Credit { PaymentType::Credit } else { PaymentType::Hold };
-    let parsed = parsed(message, number, payment);
+    let parsed = parsed(message, owner, number, payment);
     let hash = parsed.message.item_hash.clone();
     let content = parsed.content.as_ref().unwrap();
     let workload = Workload::of(&hash, content, &Estimates::default(), &mut NoFiles).unwrap().unwrap();
@@ -76,7 +82,7 @@ fn insert(transaction: &mut Transaction<'_>, message: &Value, number: usize, job
         let amount = if place == 0 { cost } else { Amount::ZERO };
         line.costs = Costs { hold: amount, stream: Amount::ZERO, credit: amount };
     }
-    let owner = Address::from(OWNER);
+    let owner = Address::from(owner);
     let mut effects =
         vec![Effect::SetCosts { message: hash.clone(), owner: owner.clone(), costing: Box::new(costing) }];
     if message["type"] == "STORE" {
@@ -188,6 +194,103 @@ fn outcome(place: &Place, message: &Value, hash: &ItemHash) -> Value {
     })
 }
 
+/// Accounts of the job that is killed; every third can't pay, every fifth could not before.
+const KILLED: usize = 30;
+
+/// Runs the job over them in pages of four; `kill` says before what it is killed: the page is not stored, and
+/// the node starts again.
+fn run_killed(engine: Engine, mut kill: impl FnMut(usize) -> bool) -> (String, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let place = engine.place();
+    let (mut store, mut writer) = Store::open(place.location()).unwrap();
+    let now = Timestamp::from_secs(1_800_000_000);
+    let circumstances = Circumstances { now, is_catching_up: false };
+    let mut transaction = writer.begin().unwrap();
+    let mut entries = Vec::new();
+    for number in 0..KILLED {
+        let owner = format!("0x{number:02}");
+        let message =
+            json!({ "type": "INSTANCE", "time": 1_700_000_000, "cost": "10", "heights": [23_000_000] });
+        let hash = insert(&mut transaction, &message, &owner, number, Job::Hold);
+        if number % 5 == 0 {
+            transaction.step_removal(&hash, Event::Shortfall, &circumstances).unwrap();
+        }
+        let amount = if number % 3 == 0 { "9" } else { "11" };
+        entries.push(BalanceEntry { address: owner.as_str().into(), amount: amount.into() });
+    }
+    let balances = Effect::SetBalances {
+        chain: "ETH".into(),
+        dapp: String::new(),
+        height: 1,
+        entries,
+        source: ItemHash::sha256(b"balances"),
+    };
+    let last = parsed(&json!({ "type": "STORE", "time": 1 }), "0xLast", 99, PaymentType::Hold);
+    let new = NewMessage {
+        message: &last.message,
+        content: last.content.as_ref().unwrap(),
+        document: None,
+        size: 1,
+        reception_time: Timestamp::EPOCH,
+        origin: "http",
+    };
+    transaction.process(new, &[balances]).unwrap();
+    transaction.commit().unwrap();
+
+    let mut step = 0;
+    loop {
+        let stored = runtime.block_on(store.job_state(Job::Hold)).unwrap();
+        if stored.as_ref().is_some_and(|state| state.is_complete) {
+            break;
+        }
+        let state = JobState::resume(Job::Hold, stored, now);
+        let page = runtime.block_on(store.job_page(state.clone(), now, 4)).unwrap();
+        let rows = page.rows.into_iter().map(Ok::<_, Infallible>);
+        let mut changes = Vec::new();
+        settle_page(Job::Hold, &RemovalRules::default(), true, &page.accounts, rows, |change| {
+            changes.push(change);
+        })
+        .unwrap();
+        let mut transaction = writer.begin().unwrap();
+        for change in changes {
+            let event = match change.verdict {
+                Verdict::Remove => Event::Shortfall,
+                _ => Event::Covered,
+            };
+            transaction.step_removal(&change.message.message, event, &circumstances).unwrap();
+            // A page that is repeated changes nothing more.
+            transaction.step_removal(&change.message.message, event, &circumstances).unwrap();
+        }
+        transaction
+            .set_job(&state.advanced(page.accounts.last().map(|account| account.address.clone())))
+            .unwrap();
+        step += 1;
+        if kill(step) {
+            drop(transaction);
+            drop((store, writer));
+            (store, writer) = Store::open(place.location()).unwrap();
+        } else {
+            transaction.commit().unwrap();
+        }
+    }
+    let digest = runtime.block_on(store.recompute_digest()).unwrap();
+    assert_eq!(digest.kept, digest.recomputed);
+    let removals = place.by_hand(
+        "SELECT CAST(count(*) AS TEXT) || ' ' || CAST(min(until) AS TEXT) || ' ' || \
+         CAST(max(until) AS TEXT) FROM removals WHERE removed_at IS NULL",
+    );
+    (digest.kept.digest, removals)
+}
+
+fn a_job_that_is_killed_anywhere_ends_like_one_that_is_not(engine: Engine) {
+    let expected = run_killed(engine, |_| false);
+    assert!(expected.1.starts_with("10 "), "{}", expected.1);
+    for place in 1..9 {
+        assert_eq!(run_killed(engine, |step| step == place), expected, "killed at step {place}");
+    }
+    assert_eq!(run_killed(engine, |step| step % 3 != 0), expected, "killed again and again");
+}
+
 fn recorded_jobs(engine: Engine) {
     let Some(file) = recorded("balance_jobs.json") else { return };
     let cases = file["cases"].as_array().unwrap();
@@ -203,7 +306,7 @@ fn recorded_jobs(engine: Engine) {
         let mut transaction = writer.begin().unwrap();
         let mut hashes = Vec::new();
         for (number, message) in messages.iter().enumerate() {
-            let hash = insert(&mut transaction, message, number, job);
+            let hash = insert(&mut transaction, message, OWNER, number, job);
             if message["status"] != "processed" {
                 transaction.step_removal(&hash, Event::Shortfall, &circumstances).unwrap();
             }

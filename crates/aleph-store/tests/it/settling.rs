@@ -13,7 +13,7 @@ use crate::place::{Engine, on_both_engines};
 on_both_engines!(late_posts_are_settled_in_pages);
 
 /// Posts of each of three accounts: more than a page has.
-const POSTS: i64 = 900;
+const POSTS: i64 = 700;
 
 fn account(number: i64) -> Address {
     Address::from(format!("0x{number}"))
@@ -79,13 +79,17 @@ fn history() -> Vec<Operation> {
     operations
 }
 
-fn send(writer: &mut Writer, rules: &CreditRules, operation: &Operation) {
-    let mut transaction = writer.begin().unwrap();
-    let applied = apply(operation, rules, &mut transaction.facts().ledger(Timestamp::EPOCH)).unwrap();
-    if let Applied::Now { effects, .. } = applied {
-        transaction.apply_credits(&effects).unwrap();
+fn send(writer: &mut Writer, rules: &CreditRules, operations: &[Operation]) {
+    for operations in operations.chunks(300) {
+        let mut transaction = writer.begin().unwrap();
+        for operation in operations {
+            let applied = apply(operation, rules, &mut transaction.facts().ledger(Timestamp::EPOCH)).unwrap();
+            if let Applied::Now { effects, .. } = applied {
+                transaction.apply_credits(&effects).unwrap();
+            }
+        }
+        transaction.commit().unwrap();
     }
-    transaction.commit().unwrap();
 }
 
 fn late_posts_are_settled_in_pages(engine: Engine) {
@@ -99,25 +103,21 @@ fn late_posts_are_settled_in_pages(engine: Engine) {
         let (store, mut writer) = Store::open(place.location()).unwrap();
         let mut sorted: Vec<Operation> = history().into_iter().chain(late.clone()).collect();
         sorted.sort_by_key(|operation| operation.moment.clone());
-        for operation in &sorted {
-            send(&mut writer, &rules, operation);
-        }
+        send(&mut writer, &rules, &sorted);
         assert!(runtime.block_on(store.deferred_accounts(9)).unwrap().is_empty());
         digest(&store)
     };
 
     let place = engine.place();
     let (mut store, mut writer) = Store::open(place.location()).unwrap();
-    for operation in history() {
-        send(&mut writer, &rules, &operation);
-    }
+    send(&mut writer, &rules, &history());
     let mut late = late.into_iter();
-    send(&mut writer, &rules, &late.next().unwrap());
+    send(&mut writer, &rules, &[late.next().unwrap()]);
     let mut pages = 0;
     loop {
         let Some(next) = runtime.block_on(store.deferred_accounts(1)).unwrap().pop() else {
             match late.next() {
-                Some(operation) => send(&mut writer, &rules, &operation),
+                Some(operation) => send(&mut writer, &rules, &[operation]),
                 None => break,
             }
             continue;
@@ -136,7 +136,7 @@ fn late_posts_are_settled_in_pages(engine: Engine) {
         }
         // One more comes in the middle.
         if pages == 2 {
-            late.next().inspect(|operation| send(&mut writer, &rules, operation));
+            late.next().map(|operation| send(&mut writer, &rules, &[operation]));
         }
         assert!(pages < 1_000, "it does not end");
     }
