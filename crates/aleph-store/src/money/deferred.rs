@@ -11,7 +11,7 @@ use crate::engine::{Session, values};
 use crate::{StoreError, Transaction};
 
 /// Rows of histories after which a page ends; the post in which that happens is finished.
-const PAGE_ROWS: usize = 2_000;
+const PAGE_ROWS: usize = 500;
 
 /// Lets an account be settled from the beginning of its history.
 pub(super) fn defer(session: &Session, account: &Address) -> Result<(), StoreError> {
@@ -141,7 +141,7 @@ fn replace_lots(session: &Session, sums: &mut Sums, account: &Address) -> Result
 }
 
 impl Transaction<'_> {
-    /// Brings each of these accounts, if it waits for that, one page on: some thousand rows of its history
+    /// Brings each of these accounts, if it waits for that, one page on: some hundred rows of its history
     /// at most, and at the end of it the lots that differ. Who is not complete stays among
     /// [`deferred_accounts`](crate::Store::deferred_accounts).
     pub fn settle_deferred(&mut self, accounts: Vec<Address>) -> Result<(), StoreError> {

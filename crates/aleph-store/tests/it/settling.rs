@@ -13,7 +13,7 @@ use crate::place::{Engine, on_both_engines};
 on_both_engines!(late_posts_are_settled_in_pages);
 
 /// Posts of each of three accounts: more than a page has.
-const POSTS: i64 = 700;
+const POSTS: i64 = 200;
 
 fn account(number: i64) -> Address {
     Address::from(format!("0x{number}"))
