@@ -9,7 +9,7 @@ use aleph_blobs::BlobStore;
 use aleph_http::Limits;
 use aleph_p2p::{Announce, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
 use aleph_rules::Publishers;
-use aleph_store::{Location, Store, StoreError, Writer};
+use aleph_store::Store;
 use aleph_types::Address;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
@@ -182,10 +182,10 @@ const BACKFILL_PAGE: u32 = 2_000;
 /// Gives a database that is older than the ledger what it lacks, before anything is accepted or refused by
 /// it. A node that is killed meanwhile goes on where it was.
 async fn catch_up_ledger(
-    mut writer: Writer,
+    mut writer: aleph_store::Writer,
     network: aleph_rules::Network,
-    location: Location,
-) -> Result<Writer, NodeError> {
+    location: aleph_store::Location,
+) -> Result<aleph_store::Writer, NodeError> {
     let done = tokio::task::spawn_blocking(move || {
         let mut told = Instant::now();
         while let Some(page) = writer.backfill(&network, BACKFILL_PAGE)? {
@@ -200,7 +200,7 @@ async fn catch_up_ledger(
         Ok(done) => done.map_err(|source| NodeError::Database { location, source }),
         Err(join) => match join.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => Err(NodeError::Database { location, source: StoreError::Closed }),
+            Err(_cancelled) => Err(NodeError::Database { location, source: aleph_store::StoreError::Closed }),
         },
     }
 }
