@@ -20,15 +20,20 @@ use aleph_cid::{Cid, Codec, Layout, Version};
 use aleph_rules::{FileInfo, FileKind};
 use aleph_types::{HashKind, ItemHash};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{FilesConfig, IpfsConfig, StorageConfig};
 use archive::{Archive, ArchiveWriter, Indexes};
 pub(crate) use kubo::Kubo;
 use verifier::CidVerifier;
 
-/// Archives that are taken in at once: each takes up to 20 MiB to be checked (`aleph_cid::MAX_INDEXED`).
-const IMPORTS: usize = 4;
+/// Different blocks of all archives together that are on their way in or out: about 100 bytes of memory each.
+/// As many as eight of the largest archives have, or hundreds of ordinary ones.
+const BLOCKS_AT_ONCE: usize = 8 * aleph_cid::MAX_INDEXED;
+
+/// KiB of all folders together that are being added.
+const ADDED_AT_ONCE: usize = 128 * 1024;
 
 /// Files whose blocks are looked for at once: all of their bytes are hashed.
 const MAPS: usize = 2;
@@ -40,6 +45,8 @@ pub(crate) struct Files {
     archives: BlobStore,
     indexes: Indexes,
     imports: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+    additions: Arc<Semaphore>,
     maps: Arc<Semaphore>,
     limits: IpfsConfig,
     kubo: Option<Kubo>,
@@ -137,7 +144,9 @@ impl Files {
             archives: blobs.archives(),
             blobs,
             indexes: Indexes::default(),
-            imports: Arc::new(Semaphore::new(IMPORTS)),
+            imports: Arc::new(Semaphore::new(BLOCKS_AT_ONCE)),
+            exports: Arc::new(Semaphore::new(BLOCKS_AT_ONCE)),
+            additions: Arc::new(Semaphore::new(ADDED_AT_ONCE)),
             maps: Arc::new(Semaphore::new(MAPS)),
             limits: ipfs.clone(),
             kubo: ipfs.kubo.as_deref().map(|url| Kubo::new(url, client.clone())),
@@ -178,11 +187,43 @@ impl Files {
         self.blobs.writer_with(limit, Box::new(CidVerifier::new(&layouts)))
     }
 
-    /// An archive on its way in; waits while as many as this node takes at once are under way.
-    pub(crate) async fn archive_writer(&self, limit: u64) -> Result<ArchiveWriter, BlobError> {
-        let permit = Arc::clone(&self.imports).acquire_owned().await;
-        let permit = permit.map_err(|_| BlobError::Interrupted)?;
-        Ok(ArchiveWriter::new(&self.archives, limit, permit))
+    /// An archive on its way in.
+    pub(crate) fn archive_writer(&self, limit: u64) -> ArchiveWriter {
+        ArchiveWriter::new(&self.archives, limit, Arc::clone(&self.imports))
+    }
+
+    /// Room for an answer that remembers so many blocks; none when there is none now.
+    pub(crate) fn export(&self, blocks: u64) -> Option<OwnedSemaphorePermit> {
+        let blocks = u32::try_from(blocks).ok()?;
+        Arc::clone(&self.exports).try_acquire_many_owned(blocks).ok()
+    }
+
+    /// Room for so many bytes of a folder that is being added; none when there is none now.
+    pub(crate) fn addition(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        Arc::clone(&self.additions).try_acquire_many_owned(kib).ok()
+    }
+
+    /// Gives what was stored to the node of IPFS beside this one, if there is one, in the background.
+    pub(crate) fn hand_over(&self, hash: &ItemHash, stopping: &CancellationToken) {
+        let Some(kubo) = self.kubo.clone().filter(|_| hash.kind() == HashKind::Ipfs) else { return };
+        let Some(place) = kubo.place() else {
+            tracing::warn!(cid = %hash, "the IPFS node is too slow: the rest of IPFS does not get it from here");
+            return;
+        };
+        let (files, hash, stopping) = (self.clone(), hash.clone(), stopping.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                given = kubo.give(&files, &hash) => match given {
+                    Ok(()) => tracing::debug!(cid = %hash, "handed to the IPFS node"),
+                    Err(error) => {
+                        tracing::warn!(cid = %hash, %error, "the rest of IPFS does not get it from here");
+                    }
+                },
+            }
+        });
     }
 
     /// What is here under `hash`, or under another text of the same CID.

@@ -144,13 +144,21 @@ impl Inner {
         .buffer_unordered(RACED);
         while let Some((source, outcome)) = attempts.next().await {
             match outcome {
-                Ok(()) => return true,
+                Ok(()) => {
+                    self.files.hand_over(hash, &self.stopping);
+                    return true;
+                }
                 Err(error) => tracing::debug!(file = %hash, %source, %error, "source skipped"),
             }
         }
         let Some(kubo) = self.files.kubo().filter(|_| hash.kind() == HashKind::Ipfs) else { return false };
         match kubo.fetch(&self.files, hash).await {
-            Ok(_) => true,
+            Ok(_) => {
+                if let Err(error) = kubo.pin(hash).await {
+                    tracing::warn!(file = %hash, %error, "the IPFS node does not keep what it gave");
+                }
+                true
+            }
             Err(error) => {
                 tracing::debug!(file = %hash, %error, "the IPFS node has not given it");
                 false
@@ -184,7 +192,7 @@ impl Inner {
         if !is_type(response.headers(), CAR) {
             return Err(FetchError::NoArchive);
         }
-        let mut writer = self.files.archive_writer(most).await.map_err(FetchError::Blob)?;
+        let mut writer = self.files.archive_writer(most);
         let mut body = response.bytes_stream();
         while let Some(chunk) = next_chunk(body.next()).await? {
             writer.write(&chunk).await?;

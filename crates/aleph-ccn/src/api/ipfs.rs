@@ -6,7 +6,7 @@ use aleph_blobs::{BlobError, BlobWriter};
 use aleph_cid::{CarError, Cid, IndexError};
 use aleph_rules::{FileInfo, FileKind};
 use aleph_types::content::Content;
-use aleph_types::{HashKind, ItemHash, ItemType, ParsedMessage, limits};
+use aleph_types::{ItemHash, ItemType, ParsedMessage, limits};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -31,7 +31,7 @@ fn unprocessable(text: &str) -> ApiError {
     ApiError::reason(StatusCode::UNPROCESSABLE_ENTITY, text)
 }
 
-fn check_enabled(api: &Api) -> Result<(), ApiError> {
+pub(super) fn check_enabled(api: &Api) -> Result<(), ApiError> {
     if api.node.files.limits().enabled {
         return Ok(());
     }
@@ -39,7 +39,7 @@ fn check_enabled(api: &Api) -> Result<(), ApiError> {
 }
 
 /// The type of a body that must be a form.
-fn form_type(headers: &HeaderMap) -> Result<&str, ApiError> {
+pub(super) fn form_type(headers: &HeaderMap) -> Result<&str, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if kind.to_ascii_lowercase().starts_with("multipart/form-data") {
         return Ok(kind);
@@ -81,7 +81,7 @@ pub(super) async fn add_json(State(api): State<Arc<Api>>, body: Body) -> Result<
     let stored = writer.finish(None).await?;
     let info = FileInfo { size: stored.size, kind: FileKind::File };
     keep(&api, &stored.hash, info).await?;
-    hand_over(&api, &stored.hash);
+    api.node.files.hand_over(&stored.hash, &api.node.stopping);
     Ok(json_answer(StatusCode::OK, format!(r#"{{"status":"success","hash":"{}"}}"#, stored.hash)))
 }
 
@@ -122,7 +122,7 @@ pub(super) async fn add_file(
         let stored = file.finish(None).await?;
         let info = FileInfo { size: stored.size, kind: FileKind::File };
         keep(&api, &stored.hash, info).await?;
-        hand_over(&api, &stored.hash);
+        api.node.files.hand_over(&stored.hash, &api.node.stopping);
         return Ok(stored_answer(StatusCode::OK, &stored.hash, Some(&name), stored.size));
     };
     let (parsed, claimed, sync) = read_ipfs_metadata(&metadata)?;
@@ -144,7 +144,7 @@ pub(super) async fn store_file(
     })?;
     let info = FileInfo { size: stored.size, kind: FileKind::File };
     let outcome = publish_with_file(api, parsed, sync, claimed, info).await?;
-    hand_over(api, claimed);
+    api.node.files.hand_over(claimed, &api.node.stopping);
     Ok((outcome, info))
 }
 
@@ -173,7 +173,7 @@ pub(super) async fn add_car(
     check_enabled(&api)?;
     let content_type = form_type(&headers)?;
     let most = api.node.files.limits().archive_bytes;
-    let incoming = Incoming::Archive(api.node.files.archive_writer(most).await?);
+    let incoming = Incoming::Archive(api.node.files.archive_writer(most));
     let form = Form::read(incoming, most, content_type, body).await?;
     let Some(Incoming::Archive(archive)) = form.file else {
         return Err(unprocessable("Missing 'file' in multipart form."));
@@ -197,7 +197,7 @@ pub(super) async fn store_archive(
     let expected = Cid::try_from(claimed).map_err(|error| unprocessable(&error.to_string()))?;
     let info = archive.finish(Some(&expected)).await.map_err(refused_archive)?;
     let outcome = publish_with_file(api, parsed, sync, claimed, info).await?;
-    hand_over(api, claimed);
+    api.node.files.hand_over(claimed, &api.node.stopping);
     Ok((outcome, info))
 }
 
@@ -212,6 +212,7 @@ pub(super) fn refused_archive(error: ImportError) -> ApiError {
             unprocessable(&format!("Root CID does not match ({root} != {expected})"))
         }
         ImportError::Name(error) => unprocessable(&format!("Invalid CAR file: {error}")),
+        ImportError::Busy => ApiError::unavailable(&error),
         ImportError::Blob(error) => too_large(error),
     }
 }
@@ -225,22 +226,4 @@ fn stored_answer(status: StatusCode, hash: &ItemHash, name: Option<&str>, size: 
     }
     object.number("size", size).end();
     json_answer(status, body)
-}
-
-/// Gives what was stored to the node of IPFS beside this one, if there is one, in the background.
-pub(super) fn hand_over(api: &Arc<Api>, hash: &ItemHash) {
-    if hash.kind() != HashKind::Ipfs || api.node.files.kubo().is_none() {
-        return;
-    }
-    let (files, hash, stopping) = (api.node.files.clone(), hash.clone(), api.node.stopping.clone());
-    tokio::spawn(async move {
-        let Some(kubo) = files.kubo() else { return };
-        tokio::select! {
-            () = stopping.cancelled() => {}
-            given = kubo.give(&files, &hash) => match given {
-                Ok(()) => tracing::debug!(cid = %hash, "handed to the IPFS node"),
-                Err(error) => tracing::warn!(cid = %hash, %error, "the rest of IPFS does not get it from here"),
-            },
-        }
-    });
 }

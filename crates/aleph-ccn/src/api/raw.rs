@@ -152,6 +152,11 @@ fn not_found() -> ApiError {
     ApiError::text(StatusCode::NOT_FOUND, "Not found")
 }
 
+fn busy() -> ApiError {
+    let text = "503: this node gives out as many archives as it can: come back in a moment";
+    ApiError::text(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(5)
+}
+
 fn unreadable(error: PieceError) -> ApiError {
     match error {
         PieceError::Read(error) => match error.kind() {
@@ -199,7 +204,7 @@ async fn serve(
             } else {
                 Blocks::File { blob, root: cid, map: None, room: api.node.files.maps() }
             };
-            answer.blocks(blocks, cid, form).await
+            answer.blocks(api, blocks, cid, form).await
         }
         (Opened::File(_), Some(_), _) => Err(not_found()),
         (Opened::Archive(archive), path, form) => {
@@ -210,7 +215,7 @@ async fn serve(
                 None => root,
             };
             if form != Form::Plain {
-                return answer.blocks(blocks, at, form).await;
+                return answer.blocks(api, blocks, at, form).await;
             }
             let stat = blocks.stat(&at).await.map_err(unreadable)?;
             match stat.kind {
@@ -309,7 +314,13 @@ impl Answer<'_> {
     }
 
     /// All blocks below a root, or the root alone.
-    async fn blocks(&self, mut blocks: Blocks, root: Cid, form: Form) -> Result<Response, ApiError> {
+    async fn blocks(
+        &self,
+        api: &Api,
+        mut blocks: Blocks,
+        root: Cid,
+        form: Form,
+    ) -> Result<Response, ApiError> {
         let (tag, kind) =
             if form == Form::Car { (format!("{root}.car"), CAR) } else { (format!("{root}.raw"), BLOCK) };
         let (mut response, known) = self.begun(&tag, kind);
@@ -317,7 +328,8 @@ impl Answer<'_> {
             return Ok(response);
         }
         *response.body_mut() = if form == Form::Car {
-            body(pieces::car(blocks, root))
+            let room = api.node.files.export(blocks.count()).ok_or_else(busy)?;
+            body(pieces::car(blocks, root, room))
         } else {
             let block = blocks.get(&root).await.map_err(unreadable)?;
             // What a gateway gives is checked by its clients; a damaged disk is told all the same.

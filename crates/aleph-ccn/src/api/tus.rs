@@ -572,7 +572,7 @@ async fn store_upload(
             publish_with_file(api, parsed, sync, claimed, info).await
         }
         HashKind::Ipfs if is_archive(&record.metadata)? => {
-            let archive = copy_archive(bytes, api.node.files.archive_writer(record.length).await?).await?;
+            let archive = copy_archive(bytes, api.node.files.archive_writer(record.length)).await?;
             Ok(ipfs::store_archive(api, archive, parsed, claimed, sync).await?.0)
         }
         HashKind::Ipfs => {

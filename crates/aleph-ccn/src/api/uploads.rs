@@ -283,7 +283,7 @@ async fn spool(mut incoming: Incoming, mut part: Field<'_>) -> Result<Incoming, 
     Ok(incoming)
 }
 
-fn form_error(error: multer::Error) -> ApiError {
+pub(super) fn form_error(error: multer::Error) -> ApiError {
     match error {
         multer::Error::FieldSizeExceeded { limit, .. } | multer::Error::StreamSizeExceeded { limit } => {
             ApiError::too_large(limit, None)

@@ -19,7 +19,7 @@ use aleph_rules::{FileInfo, FileKind};
 use aleph_types::ItemHash;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const MAGIC: &[u8; 8] = b"alephcar";
 const TRAILER: u64 = 40;
@@ -27,6 +27,9 @@ const ENTRY: u64 = 44;
 
 /// Bytes of indexes that are kept in memory for the next request.
 const KEPT: usize = 16 << 20;
+
+/// Blocks for which room is made at a time.
+const ROOM: usize = 1024;
 
 /// Entries of an index that are written at a time.
 const WRITTEN: usize = 8192;
@@ -41,13 +44,16 @@ pub(crate) enum ImportError {
     #[error("its root is {root}, not {expected}")]
     WrongRoot {
         /// What it holds.
-        root: Cid,
+        root: Box<Cid>,
         /// What was expected.
-        expected: Cid,
+        expected: Box<Cid>,
     },
     /// Messages can't name its root.
     #[error(transparent)]
     Name(#[from] CidError),
+    /// Too many are on their way in.
+    #[error("this node takes in as many blocks as it can: come back in a moment")]
+    Busy,
     /// It can't be stored.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -69,7 +75,9 @@ pub(crate) struct ArchiveWriter {
     writer: BlobWriter,
     progress: Arc<Mutex<Progress>>,
     limit: u64,
-    _permit: OwnedSemaphorePermit,
+    /// Room for the blocks that it remembers, and where more comes from.
+    room: Option<OwnedSemaphorePermit>,
+    rooms: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -92,14 +100,14 @@ impl Verifier for ArchiveVerifier {
 }
 
 impl ArchiveWriter {
-    pub(super) fn new(archives: &BlobStore, limit: u64, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(archives: &BlobStore, limit: u64, rooms: Arc<Semaphore>) -> Self {
         let limits = CarLimits { bytes: limit, ..CarLimits::default() };
         let indexer = Some(CarIndexer::new(limits));
         let progress = Arc::new(Mutex::new(Progress { indexer, error: None, name: None }));
         let index = aleph_cid::MAX_INDEXED as u64 * ENTRY + TRAILER;
         let verifier = Box::new(ArchiveVerifier(Arc::clone(&progress)));
         let writer = archives.writer_with(limit.saturating_add(index), verifier);
-        Self { writer, progress, limit, _permit: permit }
+        Self { writer, progress, limit, room: None, rooms }
     }
 
     /// Bytes of the archive so far.
@@ -116,7 +124,24 @@ impl ArchiveWriter {
             return Err(BlobError::TooLarge { limit: self.limit }.into());
         }
         self.writer.write(chunk).await?;
-        self.refusal()
+        self.refusal()?;
+        self.make_room()
+    }
+
+    /// Slow clients hold no more than what they have sent takes.
+    fn make_room(&mut self) -> Result<(), ImportError> {
+        let needed = self.progress.lock().indexer.as_ref().map_or(0, CarIndexer::digests);
+        let has = self.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if needed <= has {
+            return Ok(());
+        }
+        let more = u32::try_from((needed - has).next_multiple_of(ROOM)).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.rooms).try_acquire_many_owned(more).map_err(|_| ImportError::Busy)?;
+        match &mut self.room {
+            Some(room) => room.merge(more),
+            None => self.room = Some(more),
+        }
+        Ok(())
     }
 
     fn refusal(&self) -> Result<(), ImportError> {
@@ -132,7 +157,7 @@ impl ArchiveWriter {
             && let [root] = header.roots()
             && !root.is_same_block(expected)
         {
-            return Err(ImportError::WrongRoot { root: *root, expected: *expected });
+            return Err(ImportError::WrongRoot { root: Box::new(*root), expected: Box::new(*expected) });
         }
         let index = tokio::task::spawn_blocking(move || indexer.finish()).await;
         let index = index.map_err(|_| BlobError::Interrupted)??;
@@ -335,6 +360,11 @@ impl Archive {
     /// Size and kind of its root.
     pub(crate) fn info(&self) -> FileInfo {
         self.trailer.info
+    }
+
+    /// How many different blocks it has.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.trailer.blocks
     }
 
     /// A block of it, to be checked by whoever reads it.

@@ -3,6 +3,7 @@
 //!
 //! Nothing that it says is believed: what comes is checked block by block.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aleph_cid::Cid;
@@ -10,6 +11,7 @@ use aleph_rules::FileInfo;
 use aleph_types::ItemHash;
 use futures_util::StreamExt as _;
 use reqwest::multipart::{Form, Part};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::archive::ImportError;
 use super::pieces::{self, Blocks};
@@ -54,16 +56,34 @@ pub(crate) enum KuboError {
     Blob(#[from] aleph_blobs::BlobError),
 }
 
+/// What may wait to be handed over.
+const WAITING: usize = 1024;
+
+/// What is handed over at once.
+const AT_ONCE: usize = 4;
+
 /// The RPC of a node of IPFS.
 #[derive(Debug, Clone)]
 pub(crate) struct Kubo {
     url: String,
     client: reqwest::Client,
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
 }
 
 impl Kubo {
     pub(super) fn new(url: &str, client: reqwest::Client) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned(), client }
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            client,
+            places: Arc::new(Semaphore::new(WAITING)),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// A place among those that wait to be handed over; none when it is too slow.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
     fn command(&self, command: &str) -> reqwest::RequestBuilder {
@@ -76,7 +96,7 @@ impl Kubo {
         let request =
             self.command("dag/export").query(&[("arg", hash.as_str()), ("progress", "false")]).send();
         let response = answered(FINDING, request).await?;
-        let mut writer = files.archive_writer(files.limits().archive_bytes).await?;
+        let mut writer = files.archive_writer(files.limits().archive_bytes);
         let mut body = response.bytes_stream();
         loop {
             match tokio::time::timeout(STALL, body.next()).await {
@@ -90,13 +110,14 @@ impl Kubo {
 
     /// Hands `hash` over, to be kept and told to others.
     pub(crate) async fn give(&self, files: &Files, hash: &ItemHash) -> Result<(), KuboError> {
+        let Ok(_turn) = self.turns.acquire().await else { return Ok(()) };
         let cid = Cid::try_from(hash).map_err(ImportError::from)?;
         let opened = files.open(hash).await?.ok_or_else(|| KuboError::Absent(hash.clone()))?;
         let blocks = match opened {
             Opened::Archive(archive) => Blocks::Archive(archive),
             Opened::File(blob) => Blocks::File { blob, root: cid, map: None, room: files.maps() },
         };
-        let body = reqwest::Body::wrap_stream(pieces::car(blocks, cid));
+        let body = reqwest::Body::wrap_stream(pieces::car(blocks, cid, ()));
         let part = Part::stream(body).file_name("archive.car").mime_str("application/octet-stream");
         let form = Form::new().part("file", part.map_err(KuboError::Http)?);
         let request = self.command("dag/import").query(&[("pin-roots", "true")]).multipart(form).send();
@@ -114,6 +135,12 @@ impl Kubo {
             Some(text) => Err(KuboError::Status { status: 200, text }),
             None => Ok(()),
         }
+    }
+
+    /// Asks it to keep what it gave.
+    pub(crate) async fn pin(&self, hash: &ItemHash) -> Result<(), KuboError> {
+        let request = self.command("pin/add").query(&[("arg", hash.as_str())]).send();
+        answered(ANSWER, request).await.map(drop)
     }
 
     /// Says that `hash` is not needed here any more.

@@ -18,6 +18,9 @@ use super::tar;
 /// Bytes of files that one tar may hold: a small tree can name a large file very often.
 const TAR_BYTES: u64 = 64 << 30;
 
+/// Entries of a directory and everything below that a tar may hold: about 100 bytes of memory each.
+const TAR_ENTRIES: usize = 1 << 18;
+
 /// Why something can't be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PieceError {
@@ -80,6 +83,16 @@ impl Blocks {
         }
     }
 
+    /// How many blocks somebody remembers who reads all of them.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
+            Self::Archive(archive) => archive.blocks(),
+            // Leaves of the smallest chunk in use, and a few nodes above them; for each layout that is tried.
+            Self::File { blob, .. } => 64 + blob.size() / (64 << 10),
+            Self::One(_) => 1,
+        }
+    }
+
     /// What a block says of the tree below.
     pub(crate) async fn stat(&mut self, cid: &Cid) -> Result<Stat, PieceError> {
         let block = self.get(cid).await?;
@@ -131,13 +144,19 @@ pub(crate) fn file(
     })
 }
 
-/// Everything below `root` as an archive of version 1: each block once, parents first.
-pub(crate) fn car(blocks: Blocks, root: Cid) -> impl Stream<Item = Result<Bytes, PieceError>> {
+/// Everything below `root` as an archive of version 1: each block once, parents first. `room` is held until
+/// its end.
+pub(crate) fn car<R: Send>(
+    blocks: Blocks,
+    root: Cid,
+    room: R,
+) -> impl Stream<Item = Result<Bytes, PieceError>> {
     let header = Bytes::from(CarHeader::new(vec![root]).encode());
     let walk = DagWalk::new(root, Limits::default());
-    stream::try_unfold((Some(header), blocks, walk), |(header, mut blocks, mut walk)| async move {
+    let state = (Some(header), blocks, walk, room);
+    stream::try_unfold(state, |(header, mut blocks, mut walk, room)| async move {
         if header.is_some() {
-            return Ok(header.map(|header| (header, (None, blocks, walk))));
+            return Ok(header.map(|header| (header, (None, blocks, walk, room))));
         }
         while let Some(cid) = walk.wanted().copied() {
             let block = blocks.get(&cid).await?;
@@ -145,7 +164,7 @@ pub(crate) fn car(blocks: Blocks, root: Cid) -> impl Stream<Item = Result<Bytes,
             if cid.inline_block().is_none() {
                 let mut section = BytesMut::from(&car_section_head(&cid, block.len())[..]);
                 section.extend_from_slice(&block);
-                return Ok(Some((section.freeze(), (None, blocks, walk))));
+                return Ok(Some((section.freeze(), (None, blocks, walk, room))));
             }
         }
         Ok(None)
@@ -163,7 +182,8 @@ pub(crate) fn tar(blocks: Blocks, root: Cid, name: String) -> impl Stream<Item =
         padding: usize,
         ended: bool,
     }
-    let walk = TreeWalk::new(root, Limits::default());
+    let limits = Limits { entries: TAR_ENTRIES, ..Limits::default() };
+    let walk = TreeWalk::new(root, limits);
     let state = State { blocks, walk, name, bytes: 0, padding: 0, ended: false };
     stream::try_unfold(state, |mut state| async move {
         let mut out = BytesMut::new();

@@ -430,6 +430,84 @@ fn node_of(children: &[(Cid, u64)], blocks: &mut MemoryBlocks) -> Cid {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_added_as_ipfs_does_it() {
+    let node = TestNode::start().await;
+    let author = Author::new(1);
+    let add = |query: &'static str, parts: Vec<(&'static str, &'static str, Vec<u8>)>| {
+        let form = parts.into_iter().fold(Form::new().percent_encode_noop(), |form, (name, kind, bytes)| {
+            let part = Part::bytes(bytes).file_name(name).mime_str(kind).unwrap();
+            form.part("file", part)
+        });
+        node.post(&format!("/api/v0/add?{query}")).multipart(form).send()
+    };
+    let lines = |text: String| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let (file, directory) = ("application/octet-stream", "application/x-directory");
+    for (query, layout) in [("", Layout::KUBO_V0), ("cid-version=1&pin=true", Layout::KUBO_V1)] {
+        let (root, _, files) = site(layout);
+        let parts = vec![
+            ("site", directory, Vec::new()),
+            ("site%2Findex.html", file, files["index.html"].clone()),
+            ("site/data", directory, Vec::new()),
+            ("site/data/large.bin", file, files["data/large.bin"].clone()),
+            ("site/data/empty", file, Vec::new()),
+            ("site/data/link", "application/symlink", b"../index.html".to_vec()),
+        ];
+        let answer = add(query, parts).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let told = lines(answer.text().await.unwrap());
+        let last = told.last().unwrap();
+        assert_eq!((&last["Name"], &last["Hash"]), (&json!("site"), &json!(root.to_string())));
+        assert_eq!(told.len(), 5);
+        assert_eq!(
+            bytes(&node, &format!("/api/v0/storage/raw/{root}/data/large.bin")).await,
+            files["data/large.bin"]
+        );
+        assert_eq!(node.ok(&format!("/api/v0/storage/count/{root}")).await, json!(1));
+        node.process(&[&store(&author, TIME, &root.to_string())]).await;
+    }
+    // One folder around everything, and files alone.
+    let wrapped =
+        add("wrap-with-directory=true", vec![("a b.txt", file, b"a".to_vec()), ("c/d", file, b"d".to_vec())]);
+    let told = lines(wrapped.await.unwrap().text().await.unwrap());
+    let root = told.last().unwrap();
+    assert_eq!(root["Name"], "");
+    let root = root["Hash"].as_str().unwrap();
+    assert_eq!(bytes(&node, &format!("/api/v0/storage/raw/{root}/c/d")).await, b"d");
+    let told = lines(
+        add("cid-version=1", vec![("one", file, b"1".to_vec()), ("two", file, b"2".to_vec())])
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap(),
+    );
+    assert_eq!(told.len(), 2);
+    assert_eq!(
+        bytes(&node, &format!("/api/v0/storage/raw/{}", told[0]["Hash"].as_str().unwrap())).await,
+        b"1"
+    );
+    for (query, name, status) in [
+        ("", "../up", 400),
+        ("", "a//b", 400),
+        ("", "%zz", 400),
+        ("cid-version=2", "a", 422),
+        ("trickle=true", "a", 400),
+        ("chunker=size-1", "a", 400),
+        ("", ".", 400),
+    ] {
+        let answer = add(query, vec![(name, file, Vec::new())]).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{query} {name}");
+    }
+    let twice = add("", vec![("t/x", file, Vec::new()), ("t", file, Vec::new())]).await.unwrap();
+    assert_eq!(twice.status(), StatusCode::BAD_REQUEST);
+    let large = add("", vec![("t", file, vec![0; 26_214_401])]).await.unwrap();
+    assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_archive_in_pieces() {
     let node = TestNode::start().await;
     let author = Author::new(1);
