@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use aleph_cid::{
-    BlockSink, Built, CarHeader, CarItem, CarLimits, CarReader, Cid, DirectoryBuilder, Discard, FileBuilder,
-    Layout, Limits, MemoryBlocks, ReadError, SourceError, car_section_head, check_dag, cid_of,
-    list_directory, read_file, resolve_path,
+    BlockSink, Built, CarHeader, CarIndexer, CarItem, CarLimits, CarReader, Cid, Codec, DirectoryBuilder,
+    Discard, FileBuilder, Layout, Limits, MemoryBlocks, ReadError, SourceError, car_section_head, check_dag,
+    cid_of, list_directory, read_file, resolve_path,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -172,6 +172,50 @@ proptest! {
         let (roots, read) = import(&car(vec![built.cid], &blocks), step).unwrap();
         prop_assert_eq!(roots, vec![built.cid]);
         prop_assert_eq!(read.iter().collect::<BTreeMap<_, _>>(), blocks.iter().collect::<BTreeMap<_, _>>());
+    }
+
+    /// An archive is indexed if it is one whole tree, in whatever order its blocks come, and only then.
+    #[test]
+    fn whole_trees_only_are_indexed(
+        layout in layout(),
+        sizes in (0usize..400, 0usize..400),
+        order in any::<u64>(),
+        dropped in vec(any::<prop::sample::Index>(), 0..2),
+        stray in prop::bool::weighted(0.3),
+        step in 1usize..300,
+    ) {
+        let mut blocks = MemoryBlocks::default();
+        let mut directory = DirectoryBuilder::new(layout);
+        for (name, size) in [("a", sizes.0), ("b", sizes.1)] {
+            let file = build(layout, &[&random(size)], &mut blocks).unwrap();
+            directory.insert(name, &file).unwrap();
+        }
+        let root = directory.finish(&mut blocks).unwrap().cid;
+        let mut sections: Vec<(Cid, Vec<u8>)> = blocks.iter().map(|(cid, block)| (*cid, block.to_vec())).collect();
+        sections.sort_by_key(|(cid, _)| cid.digest().map(|digest| u64::from_le_bytes(digest[..8].try_into().unwrap()) ^ order));
+        for gone in &dropped {
+            sections.remove(gone.index(sections.len()));
+        }
+        if stray {
+            let block = b"nobody links to this".to_vec();
+            let at = sections.len() / 2;
+            sections.insert(at, (Cid::v1(Codec::Raw, &block), block));
+        }
+        let mut car = CarHeader::new(vec![root]).encode();
+        for (cid, block) in &sections {
+            car.extend(car_section_head(cid, block.len()));
+            car.extend(block);
+        }
+        let mut indexer = CarIndexer::new(CarLimits::default());
+        let indexed = car.chunks(step).try_for_each(|piece| indexer.update(piece)).and_then(|()| indexer.finish());
+        prop_assert_eq!(indexed.is_ok(), dropped.is_empty() && !stray, "{:?}", indexed.err());
+        if let Ok(index) = indexed {
+            prop_assert_eq!(index.blocks.len(), blocks.len());
+            for entry in index.blocks {
+                let block = &car[entry.offset as usize..][..entry.len as usize];
+                prop_assert_eq!(Cid::raw(entry.digest).matches(block), true);
+            }
+        }
     }
 
     /// However an archive is damaged: no panic, no wrong block, and no more memory than it is long.
