@@ -5,6 +5,7 @@
 //! an [`errors::ApiError`], whose texts are those of the reference.
 
 mod accounts;
+mod add;
 mod aggregates;
 mod authorizations;
 mod body;
@@ -199,6 +200,7 @@ fn storage_routes(routes: Routes) -> Routes {
         .add(routes!(ipfs::add_json))
         .add(routes!(ipfs::add_file))
         .add(routes!(ipfs::add_car))
+        .add(routes!(add::add))
         .add(routes!(uploads::upload_limits))
         .add_with_options(tus::options, routes!(tus::create))
         .add_with_options(tus::options, routes!(tus::offset, tus::state, tus::patch, tus::delete))
