@@ -11,7 +11,9 @@ mod authorizations;
 mod body;
 mod compression;
 mod conditional;
+mod contents;
 mod cors;
+mod costs;
 mod counts;
 mod digest;
 mod docs;
@@ -39,6 +41,7 @@ mod prices;
 mod publish;
 mod ranges;
 mod raw;
+mod recalculate;
 mod streams;
 mod sync;
 mod tus;
@@ -84,6 +87,9 @@ struct Api {
     channels: Cached<Arc<Vec<String>>>,
     address_counts: Cached<Arc<BTreeMap<String, AddressCounts>>>,
     recomputed_digest: Cached<Arc<RecomputedDigest>>,
+    cost_sums: costs::Sums,
+    recalculating: tokio::sync::Mutex<()>,
+    contents: tokio::sync::Semaphore,
     limits: limits::Limits,
     measurements: node_metrics::Measurements,
     uploads: tus::Uploads,
@@ -109,6 +115,9 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         channels: Cached::new(CHANNELS_AGE),
         address_counts: Cached::new(ADDRESS_COUNTS_AGE),
         recomputed_digest: Cached::new(digest::RECOMPUTED_AGE),
+        cost_sums: costs::Sums::default(),
+        recalculating: tokio::sync::Mutex::default(),
+        contents: tokio::sync::Semaphore::new(contents::AT_ONCE),
     });
     tokio::spawn(tus::sweep(Arc::downgrade(&api)));
     routes
@@ -185,12 +194,16 @@ fn content_routes(routes: Routes) -> Routes {
         .add(routes!(accounts::channels))
         .add(routes!(ledger::credit_history))
         .add(routes!(ledger::credit_summary))
+        .add(routes!(ledger::balances))
         .add(routes!(ledger::credit_balances))
         .add(routes!(ledger::consumed_credits))
+        .add(routes!(costs::get))
         .add(routes!(prices::estimate))
         .add(routes!(prices::estimate_instance))
         .add(routes!(prices::of_message))
         .add(routes!(prices::explain))
+        .add(routes!(recalculate::all))
+        .add(routes!(recalculate::one))
 }
 
 fn storage_routes(routes: Routes) -> Routes {

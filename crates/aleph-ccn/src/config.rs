@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::defaults;
 
-pub use api::{ApiConfig, LimitsConfig, UploadsConfig};
+pub use api::{ApiConfig, LimitsConfig, OperatorsConfig, UploadsConfig};
 pub use files::{FilesConfig, IpfsConfig, S3Config};
 
 /// Settings of a core node, one table a part.
@@ -200,6 +200,15 @@ pub struct NetworkConfig {
     pub charge: bool,
     /// The address whose aggregates `pricing` and `settings` count.
     pub price_publisher: String,
+    /// Seconds after which accounts whose funds changed are held again against what they pay for.
+    pub settle_seconds: u64,
+}
+
+impl NetworkConfig {
+    /// How often accounts are held against what they pay for.
+    pub fn settle_interval(&self) -> Duration {
+        Duration::from_secs(self.settle_seconds.max(1))
+    }
 }
 
 impl Default for NetworkConfig {
@@ -214,6 +223,7 @@ impl Default for NetworkConfig {
             metrics_publishers: defaults::METRICS_PUBLISHERS.iter().map(|&text| text.to_owned()).collect(),
             charge: true,
             price_publisher: aleph_ledger::PRICE_PUBLISHER.to_owned(),
+            settle_seconds: defaults::SETTLE_EVERY.as_secs(),
         }
     }
 }

@@ -31,12 +31,18 @@ pub(crate) const CREDIT_PUBLISHERS: [&str; 1] = ["0x2E4454fAD1906c0Ce6e45cBFA05c
 /// (`spec: messages.md §13`)
 pub(crate) const METRICS_PUBLISHERS: [&str; 1] = ["0x4D52380D3191274a04846c89c069E6C3F2Ed94e4"];
 
+/// The key of the reference's `aleph.auth.public_key` (`spec: ccn-config.md`).
+pub(crate) const OPERATORS_KEY: &str = "0209fe82e08ec3c5c3ee4904fa147a11d49c7130579066c8a452d279d539959389";
+
 /// The reference tries eleven times over about seven minutes on average, fourteen at most, in each of two
 /// stages (`spec: messages.md §9`); ten minutes lie between.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// As the reference's collector: files rest a day in any case before they go (`spec: messages.md §16`).
 pub(crate) const COLLECT_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// As the reference's jobs of balances (`spec: payments.md §10`).
+pub(crate) const SETTLE_EVERY: Duration = Duration::from_secs(3600);
 
 /// How often overdue messages are looked for; a refusal may be late by as much.
 pub(crate) const EXPIRY_TICK: Duration = Duration::from_secs(1);

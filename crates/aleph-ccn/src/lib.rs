@@ -19,6 +19,7 @@ mod defaults;
 mod files;
 mod intake;
 mod metrics;
+mod money_watch;
 mod node;
 mod outlet;
 mod peers;
@@ -29,8 +30,8 @@ mod resolve;
 
 pub use collector::{CollectError, CollectReport, Collector};
 pub use config::{
-    ApiConfig, Config, FilesConfig, HttpConfig, IpfsConfig, KeyKind, LimitsConfig, NetworkConfig, P2pConfig,
-    PipelineConfig, PlacementConfig, S3Config, StorageConfig, UploadsConfig,
+    ApiConfig, Config, FilesConfig, HttpConfig, IpfsConfig, KeyKind, LimitsConfig, NetworkConfig,
+    OperatorsConfig, P2pConfig, PipelineConfig, PlacementConfig, S3Config, StorageConfig, UploadsConfig,
 };
 pub use files::OpenError;
 pub use intake::genesis::GenesisError;

@@ -147,6 +147,16 @@ pub struct Metrics {
     pub http_limited: Counter,
     /// Event streams open now.
     pub event_streams: Gauge,
+    /// Products whose newest prices can't be read; the last good ones hold.
+    pub price_kept: Gauge,
+    /// Products whose prices can't be read and never could.
+    pub price_unusable: Gauge,
+    /// Products in the prices that this node does not know.
+    pub unknown_product: Gauge,
+    /// Settings of the network that can't be read; the last good ones hold.
+    pub setting_kept: Gauge,
+    /// Posts of node-level types without effect: their publisher is not configured, or the channel wrong.
+    pub unheeded_posts: Counter,
     /// Where catching up with each other node stands.
     pub catching_up: CatchingUp,
 }

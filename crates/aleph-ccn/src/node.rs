@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aleph_blobs::BlobStore;
+use aleph_crypto::AuthKey;
 use aleph_http::Limits;
 use aleph_p2p::{Announce, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
 use aleph_rules::Publishers;
@@ -22,6 +23,7 @@ use crate::defaults;
 use crate::files::{self, Files, OpenError};
 use crate::intake::{catch_up::CatchUp, genesis, gossip};
 use crate::metrics::Metrics;
+use crate::money_watch::MoneyWatch;
 use crate::peers::{HttpPeers, follow_node_list};
 use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError, PipelineOptions, PipelineThreads};
 use crate::placement::{Placement, PlacementError};
@@ -117,6 +119,9 @@ pub enum NodeError {
     /// The HTTP client.
     #[error("the HTTP client can't be made")]
     Client(#[source] reqwest::Error),
+    /// The operators' key.
+    #[error("'api.operators.public_key' is not valid")]
+    OperatorsKey(#[source] aleph_crypto::KeyError),
 }
 
 /// The parts that requests and jobs share.
@@ -140,6 +145,14 @@ pub struct Node {
     pub collector: Collector,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The APIs of other nodes.
+    pub(crate) peers: HttpPeers,
+    /// Asks them.
+    pub(crate) client: reqwest::Client,
+    /// What an operator should know of money.
+    pub(crate) money: Arc<MoneyWatch>,
+    /// Whose tokens are believed.
+    pub(crate) operators: Option<AuthKey>,
     /// When the node started.
     pub started: Instant,
     /// Cancelled when the node is about to end.
@@ -216,6 +229,10 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         Some(path) => genesis::load(path, &config.network)?,
         None => Vec::new(),
     };
+    let operators = match config.api.operators.public_key.as_str() {
+        "" => None,
+        key => Some(AuthKey::from_hex(key).map_err(NodeError::OperatorsKey)?),
+    };
     // The port first: a second node on the same port must not touch anything else.
     let listener = TcpListener::bind(config.http.listen)
         .await
@@ -238,17 +255,18 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         .map_err(NodeError::Client)?;
     let files = Files::new(blobs.clone(), &config.ipfs, &client);
     let (after_commit, to_do) = mpsc::channel(crate::pipeline::OUTLET);
+    let publishers = Publishers {
+        balances: addresses(&config.network.balance_publishers),
+        credits: addresses(&config.network.credit_publishers),
+        metrics: addresses(&config.network.metrics_publishers),
+    };
+    let pricing = config.network.charge.then(|| Address::from(config.network.price_publisher.as_str()));
     let options = PipelineOptions {
         network: aleph_rules::Network {
-            publishers: Publishers {
-                balances: addresses(&config.network.balance_publishers),
-                credits: addresses(&config.network.credit_publishers),
-                metrics: addresses(&config.network.metrics_publishers),
-            },
-            payments: config.network.charge.then(|| aleph_rules::Payments {
-                publisher: Address::from(config.network.price_publisher.as_str()),
-                ..aleph_rules::Payments::default()
-            }),
+            publishers: publishers.clone(),
+            payments: pricing
+                .clone()
+                .map(|publisher| aleph_rules::Payments { publisher, ..aleph_rules::Payments::default() }),
         },
         patience: config.pipeline.patience(),
         verify_threads: config.pipeline.verify_threads,
@@ -261,7 +279,8 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         None => (None, None),
     };
     let placement = Placement::new(&config, store.clone(), pipeline.clone(), client.clone())?;
-    let config_peers = config.network.http_peers.clone();
+    let peers = HttpPeers::new(&config.network.http_peers, network.clone());
+    let settle_interval = config.network.settle_interval();
     let node = Arc::new(Node {
         config,
         store: store.clone(),
@@ -273,16 +292,23 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         removals: Removals::new(
             store.clone(),
             pipeline.clone(),
-            HttpPeers::new(&config_peers, network.clone()),
+            peers.clone(),
             Arc::clone(&metrics),
+            settle_interval,
         ),
+        peers: peers.clone(),
+        client: client.clone(),
         collector: Collector::new(store.clone(), files.clone(), pipeline.clone()),
         metrics: Arc::clone(&metrics),
+        money: Arc::new(MoneyWatch::new(store.clone(), publishers, pricing, Arc::clone(&metrics))),
+        operators,
         started,
         stopping: stopping.clone(),
     });
 
-    let peers = HttpPeers::new(&node.config.network.http_peers, network.clone());
+    let tasks = TaskTracker::new();
+    // Before anything is processed.
+    tasks.spawn(Arc::clone(&node.money).run(pipeline.clone(), stopping.clone()));
     let resolver = Resolver::new(
         files,
         peers.clone(),
@@ -293,7 +319,6 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         stopping.clone(),
     );
     let nudge = Arc::new(Notify::new());
-    let tasks = TaskTracker::new();
     if let Some(network) = &network {
         let follow = follow_node_list(network.clone(), placement.clone(), pipeline.clone(), stopping.clone());
         tasks.spawn(follow);

@@ -1,7 +1,7 @@
 //! What follows when accounts can't pay any more, and when they can again (`spec: payments.md §10`,
 //! `messages.md §24`).
 //!
-//! Each hour one job looks at the accounts whose tokens changed, and one at those whose credits did: what an
+//! Each hour (`network.settle_seconds`) one job looks at the accounts whose tokens changed, and one at those whose credits did: what an
 //! account can't pay for gets a deadline, what it can pay for again loses it. Whatever passes its deadline
 //! goes. Pages are read beside the writer; what a page leads to, and how far the job is, are stored in one
 //! transaction, in which every message is looked at once more. A crash repeats a page; a page that is
@@ -24,10 +24,6 @@ use crate::metrics::Metrics;
 use crate::peers::HttpPeers;
 use crate::pipeline::{Pipeline, PipelineError};
 
-/// How often the jobs are looked at.
-const TICK: Duration = Duration::from_secs(1800);
-/// How often each of them runs, microseconds.
-const EVERY_MICROS: i64 = 3600 * 1_000_000;
 /// Accounts of a page.
 const PAGE: usize = 256;
 /// Messages that one transaction looks at.
@@ -64,19 +60,27 @@ pub struct Removals {
     pipeline: Pipeline,
     peers: HttpPeers,
     metrics: Arc<Metrics>,
+    /// How often each job runs.
+    every: Duration,
 }
 
 impl Removals {
-    pub(crate) fn new(store: Store, pipeline: Pipeline, peers: HttpPeers, metrics: Arc<Metrics>) -> Self {
-        Self { store, pipeline, peers, metrics }
+    pub(crate) fn new(
+        store: Store,
+        pipeline: Pipeline,
+        peers: HttpPeers,
+        metrics: Arc<Metrics>,
+        every: Duration,
+    ) -> Self {
+        Self { store, pipeline, peers, metrics, every }
     }
 
-    /// Looks at the jobs every half hour, for the first time after one.
+    /// Looks at the jobs twice in the time after which they are due, for the first time after half of it.
     pub(crate) async fn run(self, stopping: CancellationToken) {
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(self.every / 2) => {}
             }
             match self.round(crate::clock::now()).await {
                 Ok(report) if report.begun + report.recovered + report.removed == 0 => {}
@@ -119,10 +123,11 @@ impl Removals {
             self.pipeline.write(move |transaction| transaction.settle_deferred(vec![account])).await?;
         }
         let mut report = RemovalReport::default();
+        let every = i64::try_from(self.every.as_micros()).unwrap_or(i64::MAX);
         for job in [Job::Hold, Job::Credit] {
             let stored = self.store.job_state(job).await?;
             let rests = stored.as_ref().is_some_and(|last| {
-                last.is_complete && now.as_micros().saturating_sub(last.started.as_micros()) < EVERY_MICROS
+                last.is_complete && now.as_micros().saturating_sub(last.started.as_micros()) < every
             });
             // Who must not remove yet begins the next time where it would have begun now.
             if !rests && !circumstances.is_catching_up {

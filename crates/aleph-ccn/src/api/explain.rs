@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aleph_rules::Dependency;
+use aleph_rules::{Dependency, Publishers, Unheeded};
 use aleph_store::queries::{
     HeldFile, MessageFate, MessageStory, Permission, Skeleton, StoredMessage, Trace, Waiting,
 };
@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::errors::{ApiError, json_value};
+use super::json::{fields, text_field};
 use super::message::item_hash;
 
 /// A message's life on this node, as JSON and in words.
@@ -40,7 +41,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>, Path(hash): Path<String>) -
             ),
         ));
     };
-    Ok(json_value(&Telling::of(&hash, &story)))
+    Ok(json_value(&Telling::of(&hash, &story, api.node.money.publishers())))
 }
 
 /// An explanation as it grows: fields, and the same in sentences.
@@ -50,7 +51,7 @@ struct Telling {
 }
 
 impl Telling {
-    fn of(hash: &ItemHash, story: &MessageStory) -> Value {
+    fn of(hash: &ItemHash, story: &MessageStory, publishers: &Publishers) -> Value {
         let mut telling = Self { fields: Map::new(), words: Vec::new() };
         let (status, met) = (story.fate.status(), story.fate.reception_time().iso_z().to_string());
         telling.field("item_hash", hash.to_string());
@@ -75,6 +76,9 @@ impl Telling {
                 telling.say("It was removed because its owner could not pay for it.");
             }
             MessageFate::Rejected { code, details, .. } => telling.refused(*code, details.as_deref()),
+        }
+        if let MessageFate::Processed { message, .. } = &story.fate {
+            telling.unheeded(message, publishers);
         }
         telling.holds(&story.holds);
         telling.fields.insert("words".to_owned(), telling.words.into());
@@ -198,6 +202,37 @@ impl Telling {
                 tx.publisher
             ));
         }
+    }
+
+    /// Why a post that looks like an order to nodes is none.
+    fn unheeded(&mut self, stored: &StoredMessage, publishers: &Publishers) {
+        if stored.message.message_type != MessageType::Post {
+            return;
+        }
+        let content = fields(stored.content());
+        let Some(post_type) = text_field(&content, "type") else { return };
+        let channel = stored.message.channel.as_ref();
+        let why = Unheeded::of(&post_type, &stored.owner, channel, publishers);
+        let (word, words) = match why {
+            None => return,
+            Some(Unheeded::Publisher) => (
+                "publisher",
+                format!(
+                    "Nodes act upon posts of type '{post_type}', but not upon this one: {} is none of the \
+                     publishers that this node is configured with.",
+                    stored.owner
+                ),
+            ),
+            Some(Unheeded::Channel) => (
+                "channel",
+                format!(
+                    "Nodes act upon posts of type '{post_type}', but not upon this one: it was sent on \
+                     another channel than they count on."
+                ),
+            ),
+        };
+        self.field("unheeded_because_of", word);
+        self.say(words);
     }
 
     /// Files that are kept because of the message.

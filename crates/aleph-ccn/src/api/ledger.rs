@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aleph_ledger::credit::HistoryRow;
-use aleph_store::{HistoryColumn, HistoryFilter, HistorySort};
-use aleph_types::{Address, MessageType, Timestamp};
+use aleph_store::{AccountBalance, BalanceFilter, BalanceStart, HistoryColumn, HistoryFilter, HistorySort};
+use aleph_types::{Address, Chain, MessageType, Timestamp};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::Api;
 use super::errors::{ApiError, json_value};
 use super::openapi::params::PageParams;
-use super::pages::{Cursor, Paging};
+use super::openapi::shapes::BalancesPage;
+use super::pages::{self, Cursor, Paging, Piece};
 use super::params::Params;
 use crate::clock;
 
@@ -283,3 +284,77 @@ pub(super) async fn credit_balances(
         }),
     }))
 }
+
+/// One row of the list of balances: where the list goes on after it.
+fn balance_start(row: &AccountBalance) -> BalanceStart {
+    BalanceStart::After(row.address.clone(), row.chain.as_str().to_owned(), row.dapp.clone())
+}
+
+fn push_balance(out: &mut Vec<u8>, row: &AccountBalance) {
+    let amount: f64 = row.amount.parse().unwrap_or_default();
+    let shown = json!({ "address": row.address, "balance": amount, "chain": row.chain });
+    out.extend_from_slice(shown.to_string().as_bytes());
+}
+
+/// The tokens of every account: a row for each address, chain and application.
+#[utoipa::path(
+    get,
+    path = "/api/v0/balances",
+    tag = "accounts",
+    operation_id = "accounts_balances",
+    params(
+        ("chains" = Option<Vec<String>>, Query, description = "Only tokens on these chains", style = Form, explode = false),
+        ("min_balance" = Option<u64>, Query, description = "Only balances of at least so many tokens", minimum = 1),
+        PageParams,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = BalancesPage),
+    ),
+)]
+pub(super) async fn balances(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let mut params = Params::read(query.as_deref());
+    let chains = params.words::<Chain>(&["chains"], "chain");
+    let names: &[&str] = &["min_balance", "minBalance"];
+    let least = params.has(names).then(|| params.integer(names, 1, 1));
+    let paging = Paging::read(&mut params, 100, 0, u64::MAX);
+    params.finish()?;
+    let paging = paging?;
+    let filter = BalanceFilter { chains, least };
+    let store = api.node.store.clone();
+    if let Paging::Cursor { per_page, after } = &paging {
+        let start = match after {
+            None => BalanceStart::Offset(0),
+            // The reference's cursors name the address only; going on after it repeats and skips nothing
+            // but what they skip.
+            Some(cursor) => {
+                let part = |key| cursor.text(key).unwrap_or(LAST).to_owned();
+                BalanceStart::After(Address::from(cursor.text("a")?), part("c"), part("d"))
+            }
+        };
+        let mut rows = store.list_balances(filter, start, per_page + 1).await?;
+        let more = rows.len() as u64 > *per_page;
+        rows.truncate(usize::try_from(*per_page).unwrap_or(usize::MAX));
+        let place = |row: &AccountBalance| {
+            Cursor::encode(&json!({ "a": row.address, "c": row.chain, "d": row.dapp }))
+        };
+        let piece = Piece::of(&rows, push_balance, place);
+        let next = piece.last.filter(|_| more);
+        return Ok(pages::by_cursor("balances", *per_page, &piece.json, next.as_deref(), |_| ()));
+    }
+    let (selected, counting) = (filter.clone(), store.clone());
+    let fetch = move |start: BalanceStart, limit: u64| {
+        let (store, filter) = (store.clone(), selected.clone());
+        async move {
+            let rows = store.list_balances(filter, start, limit).await?;
+            Ok(Piece::of(&rows, push_balance, balance_start))
+        }
+    };
+    let count = api.totals.of("balances", &filter, |most| counting.count_balances(filter.clone(), most));
+    pages::numbered("balances", &paging, BalanceStart::Offset(paging.offset()), fetch, count).await
+}
+
+/// Sorts after every name of a chain or application.
+const LAST: &str = "\u{10ffff}";

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aleph_ledger::Notice;
+use aleph_rules::Unheeded;
 use aleph_store::queries::SortOrder;
 use aleph_types::{ItemHash, MessageType};
 use axum::extract::{Path, RawQuery, State};
@@ -17,6 +19,8 @@ use super::json::{Object, fields, push_list};
 use super::metrics::{VERSION, resident_memory};
 use super::openapi::shapes::{Channels, Health, ProgramOnMessage, PublicInfo, Version};
 use super::params::Params;
+use crate::money_watch::{UnheededPosts, unheeded_text};
+use crate::node::Node;
 
 /// Bytes of free disk that are little.
 const LITTLE_SPACE: u64 = 1024 * 1024 * 1024;
@@ -216,6 +220,49 @@ async fn no_program(api: &Api, hash: &ItemHash) -> Result<ApiError, ApiError> {
     Ok(ApiError::text(StatusCode::NOT_FOUND, text))
 }
 
+/// What to do about a fault of prices or settings.
+fn next_of(fault: &Notice) -> &'static str {
+    match fault {
+        Notice::PriceKept { .. } => {
+            "tell the publisher of the prices ('network.price_publisher'): a correct entry ends this; until \
+             then every node goes on with the last good one"
+        }
+        Notice::PriceUnusable { .. } => {
+            "tell the publisher of the prices ('network.price_publisher'): until there is a correct entry, \
+             messages of this product wait and are rejected in time"
+        }
+        Notice::UnknownProduct { .. } => {
+            "look for a newer alephd if the network introduced this product; the entry is ignored"
+        }
+        Notice::SettingKept { .. } => {
+            "tell the publisher of the settings ('network.price_publisher'): a correct value ends this"
+        }
+    }
+}
+
+/// What may be meant and may be a mistake: anybody can cause it, so it is no problem of the node.
+fn notes(node: &Node) -> Problems {
+    let mut notes = Problems::default();
+    for posts in node.money.unheeded() {
+        let UnheededPosts { post_type, publisher, why, posts, last } = posts;
+        let next = match (why, post_type.as_str()) {
+            (Unheeded::Channel, _) => "nothing, unless you publish them: send them on the right channel",
+            (Unheeded::Publisher, "balances-update") => {
+                "nothing if you don't know the address; else add it to 'network.balance_publishers'"
+            }
+            (Unheeded::Publisher, "aleph-network-metrics") => {
+                "nothing if you don't know the address; else add it to 'network.metrics_publishers'"
+            }
+            (Unheeded::Publisher, _) => {
+                "nothing if you don't know the address; else add it to 'network.credit_publishers'"
+            }
+        };
+        let why = unheeded_text(why);
+        notes.add(format!("{why} ({post_type} of {publisher}, {posts} since the start, last {last})"), next);
+    }
+    notes
+}
+
 /// What is wrong with the node and what to do, in words.
 #[utoipa::path(
     get,
@@ -279,6 +326,10 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
             "messages are refused until it can; nothing that was acknowledged is lost, and reading goes on",
         );
     }
+    for fault in node.money.faults() {
+        let element = fault.element().map(|hash| format!(" (element {hash})")).unwrap_or_default();
+        problems.add(format!("{fault}{element}"), next_of(&fault));
+    }
     match &node.network {
         None => problems.add(
             "the peer-to-peer network is off: messages don't leave this node",
@@ -294,6 +345,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
     momentary(json_value(&json!({
         "status": if problems.is_empty() { "ok" } else { "attention" },
         "problems": problems.to_json(),
+        "notes": notes(node).to_json(),
         "version": VERSION,
         "uptime_seconds": node.started.elapsed().as_secs(),
         "messages": counts.messages,

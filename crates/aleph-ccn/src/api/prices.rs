@@ -16,13 +16,14 @@ use serde_json::{Value, json as json_of};
 
 use super::Api;
 use super::body;
+use super::contents;
 use super::errors::{ApiError, json_value};
 use super::openapi::shapes::{Price, PriceRequest};
 use super::params::Params;
 use crate::clock;
 
 /// One line as the network shows it.
-fn line(cost_type: &str, name: &str, costs: &Costs, size_mib: Option<f64>) -> Value {
+pub(super) fn line(cost_type: &str, name: &str, costs: &Costs, size_mib: Option<f64>) -> Value {
     json_of!({
         "type": cost_type,
         "name": name,
@@ -54,7 +55,7 @@ fn total(lines: &[StoredCost], payment: PaymentType) -> Amount {
 }
 
 /// The prices in force on this node.
-async fn tariff(api: &Api) -> Result<Tariff, ApiError> {
+pub(super) async fn tariff(api: &Api) -> Result<Tariff, ApiError> {
     let publisher = Address::from(api.node.config.network.price_publisher.as_str());
     Ok(api.node.store.tariff(publisher).await?)
 }
@@ -116,14 +117,14 @@ pub(super) async fn of_message(
 }
 
 /// A message that has a price.
-enum Priced {
+pub(super) enum Priced {
     /// Its costs are stored.
     Stored(PaymentType, Address),
     /// A file that is gone: it is priced by what is left of it.
     Gone(Box<Workload>),
 }
 
-async fn priced(api: &Api, hash: &ItemHash) -> Result<Priced, ApiError> {
+pub(super) async fn priced(api: &Api, hash: &ItemHash) -> Result<Priced, ApiError> {
     let refuse = |status, text: String| Err(ApiError::text(status, text));
     match api.node.store.message_fate(hash.clone()).await? {
         None => refuse(StatusCode::NOT_FOUND, format!("Message not found with hash: {hash}")),
@@ -220,7 +221,8 @@ async fn estimated(
     Ok(computed(&price(api, &workload).await?, &charged))
 }
 
-/// What a message would cost.
+/// What a message would cost. Without `item_content` the content is looked for by `item_hash`, on this node
+/// and the nodes that it reaches.
 #[utoipa::path(
     post,
     path = "/api/v0/price/estimate",
@@ -241,17 +243,23 @@ pub(super) async fn estimate(State(api): State<Arc<Api>>, body: Body) -> Result<
     let Some(message_type) = message_type.filter(|&message_type| has_price(message_type)) else {
         return Err(invalid("'type' must be STORE, PROGRAM, INSTANCE or V-PROGRAM"));
     };
-    let text = message.get("item_content").and_then(Value::as_str);
-    let text =
-        text.ok_or_else(|| invalid("'item_content' is required: only inline messages can be estimated"))?;
-    let content = json::parse(text.as_bytes()).map_err(|error| invalid(&error.to_string()))?;
     let hash = match message.get("item_hash").and_then(Value::as_str) {
         Some(text) => Some(ItemHash::parse(text).map_err(|error| invalid(&error.to_string()))?),
         None => None,
     };
-    if hash.as_ref().is_some_and(|hash| *hash != ItemHash::sha256(text.as_bytes())) {
-        return Err(invalid("'item_hash' is not the hash of 'item_content'"));
-    }
+    let bytes = match (message.get("item_content").filter(|content| !content.is_null()), &hash) {
+        (Some(Value::String(text)), hash) => {
+            if hash.as_ref().is_some_and(|hash| *hash != ItemHash::sha256(text.as_bytes())) {
+                return Err(invalid("'item_hash' is not the hash of 'item_content'"));
+            }
+            text.as_bytes().to_vec()
+        }
+        (Some(_), _) => return Err(invalid("'item_content' must be text")),
+        (None, Some(hash)) => contents::read(&api, hash).await?,
+        (None, None) => return Err(invalid("'item_content' or 'item_hash' is required")),
+    };
+    let content = json::parse(&bytes).map_err(|error| invalid(&error.to_string()))?;
+    drop(bytes);
     estimated(&api, message_type, content, hash).await
 }
 

@@ -4,6 +4,8 @@ use aleph_types::limits;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::defaults;
+
 /// The HTTP API towards its clients.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,6 +17,25 @@ pub struct ApiConfig {
     pub limits: LimitsConfig,
     /// Uploads that may be resumed.
     pub uploads: UploadsConfig,
+    /// Who may order work that costs the node time.
+    pub operators: OperatorsConfig,
+}
+
+/// Who may order that prices are computed anew: whoever holds the secret key of `public_key`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OperatorsConfig {
+    /// Compressed secp256k1 key, 66 hexadecimal digits; empty: nobody may. By default the key of the public
+    /// network's operators, as in the reference.
+    pub public_key: String,
+    /// Seconds for which a token holds.
+    pub max_token_age_seconds: u64,
+}
+
+impl Default for OperatorsConfig {
+    fn default() -> Self {
+        Self { public_key: defaults::OPERATORS_KEY.to_owned(), max_token_age_seconds: 300 }
+    }
 }
 
 /// How often one client may ask. A client is an IPv4 address, or an IPv6 network of 64 bits.
