@@ -7,6 +7,7 @@ use aleph_types::content::PaymentType;
 use aleph_types::{Address, Chain, ItemHash};
 
 use super::costs;
+use super::queries::{halves, joined};
 use crate::engine::Session;
 use crate::queries::{Count, Sql};
 use crate::{Store, StoreError};
@@ -123,12 +124,13 @@ fn consumed_by(session: &Session, messages: &[String]) -> Result<HashMap<String,
     let mut consumed = HashMap::new();
     for (column, also) in [("h.origin", ""), ("h.origin_ref", " AND COALESCE(h.origin, '') = ''")] {
         let mut sql = Sql::new(&format!(
-            "SELECT {column}, CAST(sum(abs(h.amount)) AS BIGINT) FROM credit_history h \
-             WHERE h.payment_method = 'credit_expense'{also}"
+            "SELECT {column}, {} FROM credit_history h WHERE h.payment_method = 'credit_expense'{also}",
+            halves("h.amount")
         ));
         sql.and_one_of(column, Some(messages)).push(&format!(" GROUP BY {column}"));
-        for (message, credits) in sql.rows(session, |row| Ok((row.string(0)?, row.size(1)?)))? {
-            *consumed.entry(message).or_default() += credits;
+        for (message, credits) in sql.rows(session, |row| Ok((row.string(0)?, joined(row, 1)?)))? {
+            let sum: &mut u64 = consumed.entry(message).or_default();
+            *sum = sum.saturating_add(credits.unsigned_abs());
         }
     }
     Ok(consumed)
@@ -253,10 +255,10 @@ impl Store {
                 let hash = resource.as_str();
                 return Ok(consumed_by(session, &[hash.to_owned()])?.get(hash).copied().unwrap_or_default());
             }
-            let mut sql = Sql::new(
-                "SELECT CAST(COALESCE(sum(abs(h.amount)), 0) AS BIGINT) FROM credit_history h \
-                 WHERE h.payment_method = 'credit_expense'",
-            );
+            let mut sql = Sql::new(&format!(
+                "SELECT {} FROM credit_history h WHERE h.payment_method = 'credit_expense'",
+                halves("h.amount")
+            ));
             if let Some(owner) = of_owner {
                 sql.push(" AND h.address = ").bind(owner.to_owned());
             }
@@ -264,7 +266,8 @@ impl Store {
                 sql.push(" AND COALESCE(NULLIF(h.origin, ''), h.origin_ref) = ");
                 sql.bind(resource.as_str().to_owned());
             }
-            sql.count(session)
+            let sums = sql.rows(session, |row| joined(row, 0))?;
+            Ok(sums.first().map_or(0, |sum| sum.unsigned_abs()))
         })
         .await
     }

@@ -137,6 +137,23 @@ impl HistorySort {
     }
 }
 
+/// A sum of 64-bit integers as two columns, of their high and low halves: each row has a valid amount, but
+/// their sum may have none, and an engine that adds them up fails the whole query.
+pub(super) fn halves(of: &str) -> String {
+    let half =
+        |operation, name| format!("CAST(COALESCE(sum({of} {operation} {HALF}), 0) AS BIGINT) AS {name}");
+    format!("{}, {}", half("/", "high"), half("%", "low"))
+}
+
+/// 2³².
+const HALF: i64 = 1 << 32;
+
+/// The sum of which two columns are the halves, or the nearest that an `i64` holds.
+pub(super) fn joined(row: &Row<'_>, first: usize) -> Result<i64, StoreError> {
+    let sum = i128::from(row.int(first)?) * i128::from(HALF) + i128::from(row.int(first + 1)?);
+    Ok(i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX }))
+}
+
 /// What a row is about.
 const RESOURCE: &str = "COALESCE(NULLIF(h.origin, ''), h.origin_ref)";
 
@@ -246,10 +263,14 @@ impl Store {
         filter: HistoryFilter,
     ) -> Result<HistorySummary, StoreError> {
         self.read(move |session| {
-            let sums = "count(*), CAST(COALESCE(sum(CASE WHEN h.amount > 0 THEN h.amount ELSE 0 END), 0) AS BIGINT), \
-                 CAST(COALESCE(sum(CASE WHEN h.amount < 0 THEN h.amount ELSE 0 END), 0) AS BIGINT)";
-            let found = filtered(sums, address.as_str(), &filter).rows(session, |row| {
-                Ok(HistorySummary { entries: row.size(0)?, incoming: row.int(1)?, outgoing: row.int(2)? })
+            let sums = format!(
+                "count(*), {}, {}",
+                halves("(CASE WHEN h.amount > 0 THEN h.amount ELSE 0 END)"),
+                halves("(CASE WHEN h.amount < 0 THEN h.amount ELSE 0 END)")
+            );
+            let found = filtered(&sums, address.as_str(), &filter).rows(session, |row| {
+                let (incoming, outgoing) = (joined(row, 1)?, joined(row, 3)?);
+                Ok(HistorySummary { entries: row.size(0)?, incoming, outgoing })
             })?;
             Ok(found.into_iter().next().unwrap_or_default())
         })
@@ -259,12 +280,16 @@ impl Store {
     /// Credits that a resource has used up.
     pub async fn consumed_credits(&self, resource: String) -> Result<u64, StoreError> {
         self.read(move |session| {
-            session.count(
-                "SELECT CAST(COALESCE(sum(abs(h.amount)), 0) AS BIGINT) FROM credit_history h \
-                 WHERE h.payment_method = 'credit_expense' \
-                 AND (h.origin = ?1 OR (h.origin_ref = ?1 AND COALESCE(h.origin, '') = ''))",
+            let sums = halves("h.amount");
+            let consumed = session.first(
+                &format!(
+                    "SELECT {sums} FROM credit_history h WHERE h.payment_method = 'credit_expense' \
+                     AND (h.origin = ?1 OR (h.origin_ref = ?1 AND COALESCE(h.origin, '') = ''))"
+                ),
                 values![&resource],
-            )
+                |row| joined(row, 0),
+            )?;
+            Ok(consumed.unwrap_or_default().unsigned_abs())
         })
         .await
     }
@@ -278,27 +303,28 @@ impl Store {
         (offset, limit): (u64, Option<u64>),
     ) -> Result<(Vec<(Address, i64)>, u64), StoreError> {
         self.read(move |session| {
-            let left = "sum(CASE WHEN l.expiration IS NULL OR l.expiration > ?1 THEN l.remaining ELSE 0 END)";
+            let left =
+                halves("(CASE WHEN l.expiration IS NULL OR l.expiration > ?1 THEN l.remaining ELSE 0 END)");
             let accounts = format!(
-                "SELECT l.owner AS owner, CAST({left} AS BIGINT) AS credits FROM credit_lots l \
-                 GROUP BY l.owner HAVING {left} >= ?2"
+                "SELECT a.owner, a.high, a.low FROM (SELECT b.owner AS owner, \
+                 b.high + b.low / {HALF} AS high, b.low % {HALF} AS low FROM (SELECT l.owner AS owner, {left} \
+                 FROM credit_lots l GROUP BY l.owner) b) a WHERE (a.high, a.low) >= (?2, ?3)"
             );
             let least = i64::try_from(least.unwrap_or_default()).unwrap_or(i64::MAX);
+            let (high, low) = (least / HALF, least % HALF);
             let count = session
-                .count(&format!("SELECT count(*) FROM ({accounts}) a"), values![now.as_micros(), least])?;
+                .count(&format!("SELECT count(*) FROM ({accounts}) c"), values![now.as_micros(), high, low])?;
             let rows = session.rows(
-                &format!(
-                    "SELECT a.owner, a.credits FROM ({accounts}) a WHERE a.owner > ?3 \
-                     ORDER BY a.owner LIMIT ?4 OFFSET ?5"
-                ),
+                &format!("{accounts} AND a.owner > ?4 ORDER BY a.owner LIMIT ?5 OFFSET ?6"),
                 values![
                     now.as_micros(),
-                    least,
+                    high,
+                    low,
                     after.as_ref().map_or("", Address::as_str),
                     limit.unwrap_or(i64::MAX.unsigned_abs()),
                     offset,
                 ],
-                |row| Ok((row.address(0)?, row.int(1)?)),
+                |row| Ok((row.address(0)?, joined(row, 1)?)),
             )?;
             Ok((rows, count))
         })

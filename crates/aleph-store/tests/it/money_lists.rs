@@ -1,10 +1,11 @@
 //! Lists over all accounts, and costs computed anew, on each engine.
 
-use aleph_ledger::credit::{CreditEffect, EntryKind, HistoryPlace, HistoryRow, Moment};
+use aleph_ledger::credit::{CreditEffect, EntryKind, HistoryPlace, HistoryRow, Lot, LotKey, Moment};
 use aleph_ledger::{Estimates, FileSizes, PriceTable, Settings, Workload};
 use aleph_rules::{BalanceEntry, Effect, ElementFact, FileInfo, FileKind, PinnedFile, Stamp, Tariff};
 use aleph_store::{
-    BalanceFilter, BalanceStart, CostFilter, CostPlace, NewMessage, Recalculated, Store, Transaction,
+    BalanceFilter, BalanceStart, CostFilter, CostPlace, HistoryFilter, NewMessage, Recalculated, Store,
+    Transaction,
 };
 use aleph_types::content::PaymentType;
 use aleph_types::{Address, Chain, ItemHash, ParsedMessage, Timestamp};
@@ -12,7 +13,11 @@ use serde_json::{Value, json};
 
 use crate::place::{Engine, on_both_engines};
 
-on_both_engines!(balances_are_listed_exactly, costs_are_summed_listed_and_computed_anew);
+on_both_engines!(
+    balances_are_listed_exactly,
+    costs_are_summed_listed_and_computed_anew,
+    sums_beyond_64_bits_are_the_nearest_number,
+);
 
 fn post(number: u32) -> ParsedMessage {
     let text = json!({ "address": "0xP", "time": number, "type": "t", "content": number }).to_string();
@@ -287,4 +292,57 @@ fn costs_are_summed_listed_and_computed_anew(engine: Engine) {
     assert_eq!(runtime.block_on(store.running_cost("0xA".into(), hold)).unwrap(), running);
     let digest = runtime.block_on(store.recompute_digest()).unwrap();
     assert_eq!(digest.kept, digest.recomputed);
+}
+
+fn sums_beyond_64_bits_are_the_nearest_number(engine: Engine) {
+    const MOST: i64 = i64::MAX;
+    let place = engine.place();
+    let (store, mut writer) = Store::open(place.location()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let lot = |number: u8, owner: &str, remaining: i64| {
+        let key = LotKey {
+            time: Timestamp::from_secs(i64::from(number)),
+            message: ItemHash::sha256(&[number]),
+            index: 0,
+        };
+        CreditEffect::AddLot(Lot { key, owner: owner.into(), remaining, expiration: None })
+    };
+    let mut rows: Vec<HistoryRow> = (1..=3).map(|n| expense(n, "0xA", MOST, Some("machine"), None)).collect();
+    for number in 4..=5 {
+        let mut row = expense(number, "0xA", -MOST, None, None);
+        row.payment_method = None;
+        rows.push(row);
+    }
+    let mut transaction = writer.begin().unwrap();
+    transaction.apply_credits(&[CreditEffect::AddRows(rows)]).unwrap();
+    // Two sums that differ by one, on both sides of a whole number of high halves.
+    let half = 1 << 32;
+    for lot in [
+        lot(1, "0xA", MOST),
+        lot(2, "0xA", MOST),
+        lot(3, "0xB", half - 1),
+        lot(4, "0xB", 1),
+        lot(5, "0xC", half - 1),
+    ] {
+        transaction.apply_credits(&[lot]).unwrap();
+    }
+    transaction.commit().unwrap();
+    let sums = runtime.block_on(store.credit_summary("0xA".into(), HistoryFilter::default())).unwrap();
+    assert_eq!((sums.incoming, sums.outgoing), (MOST, i64::MIN));
+    assert_eq!(runtime.block_on(store.consumed_credits("machine".into())).unwrap(), 1 << 63);
+    assert_eq!(runtime.block_on(store.total_consumed_credits(None, None)).unwrap(), 1 << 63);
+    let list = |least, after: Option<&str>| {
+        let after = after.map(Address::from);
+        let (rows, count) =
+            runtime.block_on(store.credit_balances(Timestamp::EPOCH, least, after, (0, Some(10)))).unwrap();
+        let rows: Vec<(String, i64)> =
+            rows.into_iter().map(|(owner, sum)| (owner.to_string(), sum)).collect();
+        (rows, count)
+    };
+    let of = |owner: &str, sum: i64| (owner.to_owned(), sum);
+    let all = vec![of("0xA", MOST), of("0xB", half), of("0xC", half - 1)];
+    assert_eq!(list(None, None), (all.clone(), 3));
+    assert_eq!(list(Some(half.unsigned_abs()), None), (all[..2].to_vec(), 2));
+    assert_eq!(list(Some(half.unsigned_abs() - 1), Some("0xA")), (all[1..].to_vec(), 3));
+    assert_eq!(list(Some(u64::MAX), None), (all[..1].to_vec(), 1));
 }
