@@ -23,7 +23,7 @@ fn convert(from: &str, to: &str) -> tokio::process::Command {
 }
 
 /// Runs to the end; the last event, and how many rows an earlier run had copied.
-async fn converted(from: &str, to: &str) -> (Value, u64) {
+pub(crate) async fn converted(from: &str, to: &str) -> (Value, u64) {
     let output = convert(from, to).output().await.expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

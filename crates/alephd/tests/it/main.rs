@@ -9,4 +9,8 @@ mod devnet;
 mod disk;
 mod harness;
 mod kills;
+mod money_books;
+mod money_convert;
+mod money_kills;
+mod money_traffic;
 mod traffic;
