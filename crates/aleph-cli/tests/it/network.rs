@@ -102,6 +102,7 @@ fn the_commands_work_against_a_network() {
     watching_over_a_crash(&network);
     forgetting(&network);
     programs(&network);
+    prices(&network);
     refusals(&network);
 }
 
@@ -323,6 +324,78 @@ fn programs(network: &Devnet) {
     // A runtime that nobody stored: the network's reason is told.
     let ran = network.run(&["program", "deploy", code.to_str().unwrap(), "--runtime", "nonsense"]).expect(2);
     assert!(ran.stderr.contains("no runtime is called 'nonsense'"), "{}", ran.stderr);
+}
+
+/// Every line of a price, and what it is for, as a stranger reads it.
+fn prices(network: &Devnet) {
+    let path = network.home.path().join("thirty.bin");
+    std::fs::write(&path, vec![7; 30 << 20]).unwrap();
+    let file = hash(&network.json(&["file", "upload", path.to_str().unwrap()]));
+    let told = network.json(&["pricing", "explain", &file]);
+    assert_eq!((&told["item_hash"], &told["payment_type"]), (&file.as_str().into(), &"hold".into()));
+    assert_eq!(told["lines"][0]["type"], "STORAGE");
+    assert_eq!(told["lines"][0]["hold"]["amount"], told["total"], "{told:#}");
+    let text = network.run(&["pricing", "explain", &file]).expect(0).stdout;
+    println!("{text}");
+    let total = format!("{} tokens", told["total"].as_str().unwrap());
+    for words in [&*file, &total, "paid by", "payment  hold", "because", "30 MiB × "] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+    assert!(!text.contains("each day"), "tokens that are held are not spent: {text}");
+
+    // A program: what runs, each of its files, and the discount on them.
+    let code = network.home.path().join("app");
+    let image = hash(&network.json(&["file", "upload", path.to_str().unwrap(), "--ref", "image"]));
+    let deploy = ["program", "deploy", code.to_str().unwrap(), "--runtime", &image, "--no-wait", "--json"];
+    let ran = network.run(&deploy).expect(0);
+    let program = hash(&serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap());
+    let told = network.json(&["pricing", "explain", &program]);
+    let types: Vec<&str> =
+        told["lines"].as_array().unwrap().iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(
+        types.first().zip(types.last()),
+        Some((&"EXECUTION", &"EXECUTION_VOLUME_DISCOUNT")),
+        "{told:#}"
+    );
+    let text = network.run(&["pricing", "explain", &program]).expect(0).stdout;
+    println!("{text}");
+    for kind in &types {
+        let name = told["lines"].as_array().unwrap().iter().find(|line| line["type"] == *kind).unwrap();
+        assert!(text.contains(name["name"].as_str().unwrap()), "{kind} is not in\n{text}");
+    }
+    assert!(text.contains("compute unit"), "{text}");
+
+    // What the account has, and what of it is bound by that.
+    let shown = network.json(&["account", "show", "alice"]);
+    let locked = shown["balance"]["locked_amount"].as_f64().unwrap();
+    let totals: f64 = told["total"].as_str().unwrap().parse().unwrap();
+    assert!(locked >= totals, "{shown:#}");
+    let text = network.run(&["account", "show", "alice"]).expect(0).stdout;
+    println!("{text}");
+    for words in ["tokens", "locked", "credits"] {
+        assert!(text.contains(words), "{text}");
+    }
+    network.json(&["program", "delete", &program, "--yes"]);
+    let gone = network.run(&["pricing", "explain", &program]).expect(1);
+    assert!(gone.stderr.contains("has been forgotten"), "{}", gone.stderr);
+
+    let nobody = network.run(&["pricing", "explain", &"0".repeat(64)]).expect(4);
+    assert!(
+        nobody.stderr.contains("hint: ") && nobody.stderr.contains("aleph message get"),
+        "{}",
+        nobody.stderr
+    );
+    let error: Value = serde_json::from_str(
+        &network.run(&["pricing", "explain", &"0".repeat(64), "--json"]).expect(4).stderr,
+    )
+    .unwrap();
+    assert_eq!(error["error"]["kind"], "not_found", "{error}");
+    let post = hash(&network.json(&["post", "create", "--type", "t", "--content", "7"]));
+    let refused = network.run(&["pricing", "explain", &post]).expect(1);
+    assert!(refused.stderr.contains("not an executable or store message"), "{}", refused.stderr);
+    network.run(&["pricing", "explain", "nonsense"]).expect(2);
+    let help = network.run(&["pricing", "explain", "--help"]).expect(0).stdout;
+    assert!(help.contains("Examples:\n  aleph pricing explain HASH"), "{help}");
 }
 
 fn refusals(network: &Devnet) {

@@ -82,8 +82,14 @@ impl Economy {
         let mut store = signed(&publisher, MessageType::Store, HELD, "MONEY", store);
         store.file = Some(image);
         let root = store.hash.clone();
-        let mut economy =
-            Self { publisher, accounts, machines: Vec::new(), funds: Vec::new(), items: Vec::new() };
+        let mut economy = Self {
+            publisher,
+            accounts,
+            root: root.clone(),
+            machines: Vec::new(),
+            funds: Vec::new(),
+            items: Vec::new(),
+        };
         economy.funds = [vec![store], economy.feed(0)].concat();
         for place in 0..count {
             let (payment, time) = if economy.holds(place) { ("hold", HELD) } else { ("credit", PAID) };

@@ -1,9 +1,10 @@
+use aleph_sdk::Error;
 use aleph_types::ItemHash;
 use clap::Args;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
 
 /// Show how the price of a file or machine came about
 #[derive(Debug, Args)]
@@ -39,20 +40,43 @@ fn origin(line: &Value) -> String {
     }
 }
 
+/// What a price of each second comes to in a day, for people; nothing for tokens that are only held.
+fn each_day(told: &Value) -> Option<String> {
+    let unit = text(told, "unit").strip_suffix("/second")?;
+    let each_second: f64 = text(told, "total").parse().ok()?;
+    Some(format!("about {:.2} {unit}", each_second * 86_400.0))
+}
+
 pub(super) async fn run(arguments: &Arguments, context: &Context) -> CliResult {
-    let told = context.client()?.price_explained(&arguments.hash).await?;
+    let hash = &arguments.hash;
+    let told = context.client()?.price_explained(hash).await.map_err(|error| {
+        let unknown = matches!(error, Error::NotFound { .. });
+        let error = CliError::from(error);
+        if unknown {
+            error.hint(format!("it may wait or be refused there: `aleph message get {hash}` tells"))
+        } else {
+            error
+        }
+    })?;
     let out = &context.out;
     if out.json {
         return out.document(&told);
     }
     let payment = text(&told, "payment_type");
-    out.pairs(&[
-        ("message", out.bold(arguments.hash.as_str())),
+    let mut pairs = vec![
+        ("message", out.bold(hash.as_str())),
         ("paid by", text(&told, "charged_address").to_owned()),
         ("payment", payment.to_owned()),
         ("total", format!("{} {}", text(&told, "total"), text(&told, "unit"))),
-    ])?;
+    ];
+    pairs.extend(each_day(&told).map(|day| ("each day", day)));
+    out.pairs(&pairs)?;
     let lines = told.get("lines").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if lines.is_empty() {
+        out.note(
+            "no part of it has a price: this network charges nothing, or its file is unknown to the node",
+        );
+    }
     for line in lines {
         out.line("")?;
         out.line(out.bold(text(line, "name")))?;
