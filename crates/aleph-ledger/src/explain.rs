@@ -34,13 +34,15 @@ fn origin(origin: &Origin) -> Value {
 
 fn quantity(quantity: &Quantity) -> (Value, String) {
     match quantity {
-        Quantity::ComputeUnits { units, multiplier: 1 } => {
-            (json!({"compute_units": units, "multiplier": 1}), format!("{units} compute units"))
+        Quantity::ComputeUnits { units, multiplier } => {
+            let counted = if *units == 1 { "compute unit" } else { "compute units" };
+            let internet = match multiplier {
+                1 => String::new(),
+                more => format!(" × {more} (internet)"),
+            };
+            let told = json!({"compute_units": units, "multiplier": multiplier});
+            (told, format!("{units} {counted}{internet}"))
         }
-        Quantity::ComputeUnits { units, multiplier } => (
-            json!({"compute_units": units, "multiplier": multiplier}),
-            format!("{units} compute units × {multiplier} (internet)"),
-        ),
         Quantity::Mebibytes(size) => (json!({"mib": size.to_string()}), format!("{size} MiB")),
     }
 }

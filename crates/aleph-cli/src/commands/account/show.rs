@@ -68,6 +68,7 @@ fn number(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "0".to_owned(),
-        other => other.to_string(),
+        // Amounts of tokens are floats: 5.0 is 5 for people.
+        other => other.to_string().trim_end_matches(".0").to_owned(),
     }
 }
