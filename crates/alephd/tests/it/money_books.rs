@@ -8,6 +8,7 @@ use std::time::Duration;
 use aleph_ledger::removal::Job;
 use aleph_store::queries::SortOrder;
 use aleph_store::{BalanceFilter, BalanceStart, HistoryFilter, HistorySort, Location, Store, Writer};
+use aleph_test_postgres::{Options, Server};
 use aleph_types::{Chain, ChainTx, Timestamp};
 
 use crate::core_node::CoreNode;
@@ -92,7 +93,7 @@ pub(crate) async fn deadlines(location: &Location, economy: &Economy) -> Vec<Str
 }
 
 /// Hashes of the machines that are on their way out.
-async fn removing(node: &CoreNode) -> Vec<String> {
+pub(crate) async fn removing(node: &CoreNode) -> Vec<String> {
     let told = node.get("/api/v0/messages/hashes?status=removing&pagination=0").await;
     let mut hashes: Vec<String> = told["hashes"]
         .as_array()
@@ -156,10 +157,36 @@ pub(crate) struct Place {
     pub(crate) location: Location,
     /// Of a server: what the location shows has no password.
     pub(crate) url: Option<String>,
+    server: Option<Server>,
 }
 
 impl Place {
     pub(crate) fn file(folder: &Path) -> Self {
-        Self { location: Location::Sqlite(folder.join("data/node.sqlite3")), url: None }
+        Self { location: Location::Sqlite(folder.join("data/node.sqlite3")), url: None, server: None }
+    }
+
+    /// A new server with an empty database.
+    pub(crate) fn server(options: Options) -> Self {
+        let server = Server::start(options).expect("a server");
+        let url = server.database(DATABASE).expect("a database");
+        Self { location: url.parse().expect("a URL"), url: Some(url), server: Some(server) }
+    }
+
+    /// Lets every deadline be over, as no clock would for a day; no node uses the database.
+    pub(crate) fn end_all_deadlines(&self) {
+        const SQL: &str = "UPDATE removals SET until = 1 WHERE removed_at IS NULL";
+        match (&self.location, &self.server) {
+            (Location::Sqlite(path), _) => {
+                let database = rusqlite::Connection::open(path).expect("the file opens");
+                database.execute(SQL, []).expect("it is changed");
+            }
+            (Location::Postgres(_), Some(server)) => {
+                server.query(DATABASE, SQL).expect("it is changed");
+            }
+            (Location::Postgres(_), None) => unreachable!("places on servers have one"),
+        }
     }
 }
+
+/// The name of the database on a server.
+const DATABASE: &str = "node";

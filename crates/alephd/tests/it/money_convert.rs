@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aleph_ledger::removal::{Circumstances, Event, Standing};
-use aleph_test_postgres::{Options, Server};
+use aleph_test_postgres::Options;
 use aleph_types::Timestamp;
 
 use crate::convert::converted;
@@ -41,11 +41,10 @@ async fn one_more(node: &CoreNode, economy: &Economy, number: u32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_books_of_money_move_whole() {
     let economy = Economy::new(ACCOUNTS);
-    let server = Server::start(Options::fast()).expect("a server");
-    let url = server.database("node").expect("a database");
     let folder = tempfile::tempdir().expect("a folder");
     let home = Place::file(folder.path());
-    let away = Place { location: url.parse().expect("a URL"), url: Some(url.clone()) };
+    let away = Place::server(Options::fast());
+    let url = away.url.clone().expect("it is on a server");
 
     let mut node = prepared(folder.path(), &home, &economy).await;
     node.start().await;
