@@ -32,7 +32,7 @@ const PHASES: usize = 24;
 /// From the first answer of a process to its kill, in milliseconds: the jobs begin after half a second.
 const LIFE: (usize, usize) = (350, 700);
 /// The same for processes that are to get beyond the jobs: what is over is taken away after them.
-const LONG_LIFE: (usize, usize) = (500, 2_600);
+const LONG_LIFE: (usize, usize) = (500, 6_500);
 
 /// The deadlines that the database holds, and whether a job stopped between two pages.
 async fn deadlines(location: &Location, economy: &Economy) -> (BTreeMap<ItemHash, Timestamp>, bool) {
