@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use aleph_ccn::{Config, Origin, Outcome};
 use aleph_crypto::EvmKey;
+use aleph_ledger::default_prices;
 use aleph_types::{Address, Chain, ItemHash, ItemType, Message, MessageType, ParsedMessage, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+/// Messages that come first in any order: prices, and funds of everybody.
+const FIRST: usize = 2;
 
 /// Histories, each in three orders of arrival.
 const HISTORIES: u32 = 24;
@@ -25,6 +29,11 @@ enum Step {
     Update { of: usize, file: u8 },
     Named { name: u8, file: u8 },
     Forget { of: usize },
+    Balances { chain: u8, height: u8, amount: u8 },
+    Grant { to: u8, amount: u8, expires: bool },
+    Spend { from: u8, amount: u8 },
+    Send { to: u8, amount: u8 },
+    Price { holding: u8 },
 }
 
 fn step() -> impl Strategy<Value = (Step, u8, u8)> {
@@ -36,6 +45,15 @@ fn step() -> impl Strategy<Value = (Step, u8, u8)> {
         2 => (0usize..64, 0u8..4).prop_map(|(of, file)| Step::Update { of, file }),
         2 => (0u8..2, 0u8..4).prop_map(|(name, file)| Step::Named { name, file }),
         2 => (0usize..64).prop_map(|of| Step::Forget { of }),
+        1 => (0u8..2, 0u8..3, 0u8..9).prop_map(|(chain, height, amount)| {
+            Step::Balances { chain, height, amount }
+        }),
+        1 => (0u8..3, 1u8..50, any::<bool>()).prop_map(|(to, amount, expires)| {
+            Step::Grant { to, amount, expires }
+        }),
+        1 => (0u8..3, 1u8..90).prop_map(|(from, amount)| Step::Spend { from, amount }),
+        1 => (0u8..3, 1u8..60).prop_map(|(to, amount)| Step::Send { to, amount }),
+        1 => (0u8..4).prop_map(|holding| Step::Price { holding }),
     ];
     // Who writes, and how far the clock moves: often not at all.
     (kind, 0u8..3, 0u8..3)
@@ -61,6 +79,7 @@ impl Writer {
             content["content"]["number"] = self.messages.len().into();
         }
         let text = content.to_string();
+        let is_credit = content["type"].as_str().is_some_and(|kind| kind.starts_with("aleph_credit"));
         let mut message = Message {
             item_hash: ItemHash::sha256(text.as_bytes()),
             message_type,
@@ -70,12 +89,31 @@ impl Writer {
             item_type: ItemType::Inline,
             item_content: Some(text.into()),
             time: Timestamp::from_secs_f64(self.time).unwrap(),
-            channel: None,
+            channel: is_credit.then(|| "ALEPH_CREDIT".into()),
         };
         message.signature = Some(self.keys[author].sign_message(&message));
         let hash = message.item_hash.clone();
         self.messages.push((serde_json::to_value(message.to_wire()).unwrap(), author));
         hash
+    }
+
+    fn address(&self, author: u8) -> String {
+        self.keys[usize::from(author)].address().to_string()
+    }
+
+    /// By whom everything about money is published.
+    fn money(&mut self, kind: &str, body: Value) {
+        self.publish(0, MessageType::Post, json!({ "type": kind, "content": body }));
+    }
+
+    fn grant(&mut self, to: &[u8], amount: u64, expiration: Option<u64>) {
+        let entry = |to: &u8| {
+            json!({ "address": self.address(*to), "amount": amount, "price": "1", "tx_hash": "t",
+                "provider": "p", "expiration": expiration })
+        };
+        let credits: Vec<Value> = to.iter().map(entry).collect();
+        let body = json!({ "distribution": { "token": "ALEPH", "chain": "ETH", "credits": credits } });
+        self.money("aleph_credit_distribution", body);
     }
 
     fn step(&mut self, step: &Step, author: usize, pause: u8) {
@@ -136,6 +174,40 @@ impl Writer {
                     self.publish(owner, MessageType::Forget, json!({ "hashes": [target] }));
                 }
             }
+            Step::Balances { chain, height, amount } => {
+                let balances: serde_json::Map<String, Value> =
+                    (0..3).map(|to| (self.address(to), json!(amount + to))).collect();
+                let chain = ["ETH", "SOL"][usize::from(*chain)];
+                self.money(
+                    "balances-update",
+                    json!({ "chain": chain, "main_height": height, "balances": balances }),
+                );
+            }
+            Step::Grant { to, amount, expires } => {
+                let end = expires.then_some((self.time as u64 + 2) * 1000);
+                self.grant(&[*to], u64::from(*amount), end);
+            }
+            Step::Spend { from, amount } => {
+                let entry = json!({ "address": self.address(*from), "amount": amount });
+                self.money("aleph_credit_expense", json!({ "expense": { "credits": [entry] } }));
+            }
+            Step::Send { to, amount } => {
+                if usize::from(*to) != author {
+                    let entry = json!({ "address": self.address(*to), "amount": amount });
+                    let body = json!({ "transfer": { "credits": [entry] } });
+                    let content = json!({ "type": "aleph_credit_transfer", "content": body });
+                    self.publish(author, MessageType::Post, content);
+                }
+            }
+            Step::Price { holding } => {
+                let price = match holding {
+                    0 => json!("malformed"),
+                    _ => json!({ "price": { "storage": { "holding": holding, "credit": "1" } } }),
+                };
+                let content = json!({ "key": "pricing", "content": { "storage": price } });
+                let hash = self.publish(0, MessageType::Aggregate, content);
+                self.forgettable.push((0, hash));
+            }
         }
     }
 }
@@ -153,6 +225,11 @@ fn history(steps: &[(Step, u8, u8)]) -> Vec<Value> {
         forgettable: Vec::new(),
         time: 1_700_000_000.0,
     };
+    // These come first: every transfer is funded in any order.
+    let prices = default_prices();
+    writer.publish(0, MessageType::Aggregate, json!({ "key": "pricing", "content": prices }));
+    writer.grant(&[0, 1, 2], 1_000_000, None);
+    writer.time += 1.0;
     for (step, author, pause) in steps {
         writer.step(step, usize::from(*author), *pause);
     }
@@ -171,6 +248,10 @@ async fn state_after(messages: &[&Value], restart: bool) -> BTreeMap<&'static st
     let mut digest = String::new();
     for (index, part) in parts.iter().enumerate() {
         let mut config = Config::default();
+        let publisher = EvmKey::from_bytes([1; 32]).unwrap().address().to_string();
+        config.network.balance_publishers = vec![publisher.clone()];
+        config.network.credit_publishers = vec![publisher.clone()];
+        config.network.price_publisher = publisher;
         config.storage.data_dir = folder.path().join("node");
         config.http.listen = ([127, 0, 0, 1], 0).into();
         config.p2p.enabled = false;
@@ -231,6 +312,15 @@ fn dump(database: &Path) -> BTreeMap<&'static str, Vec<String>> {
         ("messages", "SELECT item_hash || ' ' || owner || ' ' || time FROM messages"),
         ("skeletons", "SELECT item_hash || ' ' || gone_at || ' ' || forgotten_by FROM skeletons"),
         ("tags of messages", "SELECT tag FROM message_tags"),
+        ("balances", "SELECT address || ' ' || chain || ' ' || amount || ' ' || height FROM balances"),
+        (
+            "lots",
+            "SELECT owner || ' ' || credit_ref || ' ' || credit_index || ' ' || remaining FROM credit_lots",
+        ),
+        (
+            "credits",
+            "SELECT credit_ref || ' ' || credit_index || ' ' || address || ' ' || amount FROM credit_history",
+        ),
     ] {
         let mut rows: Vec<String> = connection
             .prepare(sql)
@@ -252,7 +342,7 @@ fn any_order_of_arrival_and_a_restart_lead_to_the_same_state() {
     let steps = prop::collection::vec(step(), 5..40);
     let cases = steps.prop_flat_map(|steps| {
         let messages = history(&steps);
-        let order: Vec<usize> = (0..messages.len()).collect();
+        let order: Vec<usize> = (FIRST..messages.len()).collect();
         (Just(messages), Just(order.clone()).prop_shuffle(), Just(order).prop_shuffle())
     });
     let config = RunnerConfig {
@@ -264,8 +354,10 @@ fn any_order_of_arrival_and_a_restart_lead_to_the_same_state() {
     TestRunner::new(config)
         .run(&cases, |(messages, one, other)| {
             let in_order: Vec<&Value> = messages.iter().collect();
-            let shuffled: Vec<&Value> = one.iter().map(|&index| &messages[index]).collect();
-            let restarted: Vec<&Value> = other.iter().map(|&index| &messages[index]).collect();
+            let chosen = |order: &[usize]| -> Vec<&Value> {
+                (0..FIRST).chain(order.iter().copied()).map(|index| &messages[index]).collect()
+            };
+            let (shuffled, restarted) = (chosen(&one), chosen(&other));
             let expected = runtime.block_on(state_after(&in_order, false));
             prop_assert_eq!(&runtime.block_on(state_after(&shuffled, false)), &expected);
             prop_assert_eq!(&runtime.block_on(state_after(&restarted, true)), &expected);
