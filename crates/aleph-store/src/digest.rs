@@ -258,6 +258,10 @@ impl Sums {
         for part in Part::ALL {
             sums.add_stored(session, part, "TRUE", &[])?;
         }
+        // Those whose status has no row of its own.
+        let at_once = "SELECT m.item_hash, 'processed' FROM messages m \
+             WHERE NOT EXISTS (SELECT 1 FROM statuses s WHERE s.item_hash = m.item_hash)";
+        sums.each_row(session, Part::Statuses, at_once, &[], Sum::add)?;
         Ok(sums)
     }
 
@@ -322,7 +326,18 @@ impl Sums {
     ) -> Result<(), StoreError> {
         let (columns, table, covered) = (part.columns(), part.table(), part.covered());
         let sql = format!("SELECT {columns} FROM {table} WHERE {covered} AND ({condition})");
-        session.each(&sql, values, |row| {
+        self.each_row(session, part, &sql, values, change)
+    }
+
+    fn each_row(
+        &mut self,
+        session: &Session,
+        part: Part,
+        sql: &str,
+        values: &[Value<'_>],
+        change: impl Fn(&mut Sum, [u64; 4]),
+    ) -> Result<(), StoreError> {
+        session.each(sql, values, |row| {
             let mut hash = RowHasher::new(part);
             for column in 0..row.len() {
                 hash.push(row.value(column)?);

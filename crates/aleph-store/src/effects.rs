@@ -8,23 +8,34 @@ use aleph_types::{ItemHash, MessageStatus, Timestamp};
 use crate::aggregates::{self, Merged, Reduced, WrittenFields};
 use crate::digest::{Part, Sums};
 use crate::engine::{Session, Value, values};
-use crate::statuses::{change_status, status_of};
+use crate::statuses::{change_status, has_hash, status_of, write_down};
 use crate::{StoreError, collect, confirmations, money};
 
 /// How long a file that nothing holds any more is kept: 24 hours (`spec: messages.md §16`).
 pub(crate) const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
 
 /// The post of an original's hash: posts are kept by the place of the original's message.
-const POST_OF: &str = "message = (SELECT message FROM statuses WHERE item_hash = ?1)";
+const POST_OF: &str =
+    concat!("message = (SELECT m.seq FROM messages m INDEXED BY messages_hash WHERE ", has_hash!("?1"), ")");
 
-/// Applies one effect of the message whose row is `seq`, to the tables and to their digest.
+/// Where a message stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Its row, and its place in the order of processing.
+    pub(crate) seq: i64,
+    /// The number of its owner.
+    pub(crate) owner: i64,
+}
+
+/// Applies one effect of the message at `place`, to the tables and to their digest.
 pub(crate) fn apply(
     session: &Session,
     sums: &mut Sums,
     written: &mut WrittenFields,
     effect: &Effect,
-    seq: i64,
+    place: Place,
 ) -> Result<(), StoreError> {
+    let seq = place.seq;
     match effect {
         Effect::PinContent { file, size, owner, created } => {
             put_file(session, file, *size, "file")?;
@@ -38,7 +49,7 @@ pub(crate) fn apply(
         Effect::CreatePost { original, owner, post_type, reference, channel } => {
             session.execute(
                 "INSERT INTO posts (original, message, owner, post_type, reference, channel, created, \
-                     latest, latest_message, last_updated) VALUES (?1,?2,?3,?4,?5,?6,?7,?1,?2,?7)",
+                     latest, latest_message, last_updated, owner_id) VALUES (?1,?2,?3,?4,?5,?6,?7,?1,?2,?7,?8)",
                 values![
                     original.hash.as_str(),
                     seq,
@@ -47,6 +58,7 @@ pub(crate) fn apply(
                     reference.as_deref(),
                     channel.as_ref().map(|channel| channel.as_str()),
                     original.time.as_micros(),
+                    place.owner,
                 ],
             )?;
             sums.add(
@@ -181,7 +193,8 @@ fn show_version(session: &Session, sums: &mut Sums, version: &PostVersion) -> Re
     session.execute(
         &format!(
             "UPDATE posts SET latest = ?2, last_updated = ?3, \
-             latest_message = (SELECT message FROM statuses WHERE item_hash = ?2) WHERE {POST_OF}"
+             latest_message = (SELECT m.seq FROM messages m INDEXED BY messages_hash WHERE {}) WHERE {POST_OF}",
+            has_hash!("?2"),
         ),
         values![version.original.as_str(), version.latest.hash.as_str(), version.latest.time.as_micros(),],
     )?;
@@ -323,6 +336,7 @@ fn forget(
              FROM messages m LEFT JOIN files f ON f.hash = m.content_hash WHERE m.seq = ?1",
         values![seq, at.as_micros(), &serde_json::json!([by]).to_string()],
     )?;
+    write_down(session, seq)?;
     session.execute("DELETE FROM messages WHERE seq = ?1", values![seq])?;
     session.execute("DELETE FROM message_tags WHERE message = ?1", values![seq])?;
     confirmations::remove(session, target)?;

@@ -6,17 +6,20 @@
 //! fixes with `CROSS JOIN … ON`, hold on SQLite.
 
 mod error;
+mod known;
 mod postgres;
 mod row;
 pub(crate) mod sqlite;
 mod value;
 
 pub(crate) use error::EngineError;
-pub(crate) use postgres::{KnownStatus, PostgresSession};
+pub(crate) use known::KnownStatus;
+pub(crate) use postgres::PostgresSession;
 pub(crate) use row::Row;
 pub(crate) use sqlite::SqliteSession;
 pub(crate) use value::{Value, values};
 
+use self::known::KnownStatuses;
 use crate::StoreError;
 
 /// One connection. Blocks the thread that uses it, and is used by one thread at a time.
@@ -99,7 +102,7 @@ impl Session {
     /// Begins a transaction that writes.
     pub(crate) fn begin(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(session) => session.batch("BEGIN IMMEDIATE"),
+            Self::Sqlite(session) => session.begin(),
             Self::Postgres(session) => session.begin(),
         }
     }
@@ -107,7 +110,7 @@ impl Session {
     /// Makes the transaction's changes durable.
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(session) => session.batch("COMMIT"),
+            Self::Sqlite(session) => session.commit(),
             Self::Postgres(session) => session.commit(),
         }
     }
@@ -129,24 +132,25 @@ impl Session {
         }
     }
 
-    /// Whether [`Session::know_status`] saves anything.
-    pub(crate) fn knows_statuses(&self) -> bool {
+    /// Whether one question about many rows is much cheaper than one for each.
+    pub(crate) fn is_remote(&self) -> bool {
         matches!(self, Self::Postgres(_))
     }
 
-    /// The status of a hash, if the open transaction has seen it. SQLite has it at hand.
+    /// The status of a hash, if the open transaction has seen it.
     pub(crate) fn known_status(&self, hash: &str) -> Option<KnownStatus> {
-        match self {
-            Self::Sqlite(_) => None,
-            Self::Postgres(session) => session.known_status(hash),
-        }
+        self.known().get(hash)
     }
 
-    /// Keeps the status of a hash for as long as the transaction is open, where that saves a question.
+    /// Keeps the status of a hash for as long as the transaction is open.
     pub(crate) fn know_status(&self, hash: &str, status: KnownStatus) {
+        self.known().put(hash, status);
+    }
+
+    fn known(&self) -> &KnownStatuses {
         match self {
-            Self::Sqlite(_) => {}
-            Self::Postgres(session) => session.know_status(hash, status),
+            Self::Sqlite(session) => session.known(),
+            Self::Postgres(session) => session.known(),
         }
     }
 

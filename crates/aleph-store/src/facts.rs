@@ -17,7 +17,7 @@ use crate::StoreError;
 use crate::aggregates::{self, elements_with_content};
 use crate::engine::{Row, Session, values};
 use crate::money::{Credits, token_balance, total, valid_credits};
-use crate::statuses::status_of;
+use crate::statuses::{has_hash, status_of};
 
 /// The answers of one session at one instant.
 #[derive(Debug)]
@@ -332,8 +332,12 @@ impl Facts for StoredFacts<'_> {
 
     fn post(&mut self, original: &ItemHash) -> Result<Option<PostFact>, StoreError> {
         self.session.first(
-            "SELECT owner, created, last_updated, latest FROM posts \
-             WHERE message = (SELECT message FROM statuses WHERE item_hash = ?1)",
+            concat!(
+                "SELECT owner, created, last_updated, latest FROM posts WHERE message = \
+                 (SELECT m.seq FROM messages m INDEXED BY messages_hash WHERE ",
+                has_hash!("?1"),
+                ")"
+            ),
             values![original.as_str()],
             |row| Ok(PostFact { owner: row.address(0)?, created: row.time(1)?, latest: stamp(row, 2, 3)? }),
         )

@@ -27,6 +27,7 @@ mod facts;
 mod location;
 mod migrations;
 mod money;
+mod owners;
 pub mod queries;
 mod statuses;
 mod store;

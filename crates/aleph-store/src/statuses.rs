@@ -1,11 +1,68 @@
-//! The fate of every item hash that this node has met. Whatever reads or changes the table `statuses`
-//! inside a transaction does it here, so that the digest follows.
+//! The fate of every item hash that this node has met.
+//!
+//! A message that is processed at once, as nearly all are, has no row in `statuses`: that its row stands in
+//! `messages` says it, and one insertion into a b-tree of hashes is enough. `statuses` has a row for every
+//! hash with another fate, and keeps it whatever follows; where both tables know a hash, `statuses` is right.
+//!
+//! Whatever asks for a fate inside a transaction, or changes it, does it here, so that the digest follows.
+
+use std::collections::HashSet;
 
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
 
 use crate::StoreError;
 use crate::digest::{Part, Sums};
 use crate::engine::{Session, values};
+
+/// Characters of a hash in the index of hashes. Rows whose hashes begin alike are told apart by the hash
+/// itself: of SHA-256 these are 48 bits.
+pub(crate) const START_CHARS: usize = 12;
+
+/// The expression of that index.
+pub(crate) const HASH_START: &str = "substr(m.item_hash, 1, 12)";
+
+/// The condition that message `m` has this hash, as the index of hashes finds it.
+macro_rules! has_hash {
+    ($hash:literal) => {
+        concat!("substr(m.item_hash, 1, 12) = substr(", $hash, ", 1, 12) AND m.item_hash = ", $hash)
+    };
+}
+pub(crate) use has_hash;
+
+/// The first characters of a text.
+pub(crate) fn start_of(text: &str, characters: usize) -> &str {
+    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
+}
+
+/// What is on record of a hash.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record {
+    pub(crate) status: MessageStatus,
+    /// When this node first met it.
+    pub(crate) reception_time: Timestamp,
+    /// The row of its message while that is stored.
+    pub(crate) message: Option<i64>,
+}
+
+/// The record of a hash, as the database has it.
+pub(crate) fn record_of(session: &Session, hash: &str) -> Result<Option<Record>, StoreError> {
+    const SQL: &str = concat!(
+        "SELECT 1, status, reception_time, message FROM statuses WHERE item_hash = ?1 UNION ALL ",
+        "SELECT 0, 'processed', m.reception_time, m.seq FROM messages m INDEXED BY messages_hash WHERE ",
+        has_hash!("?1"),
+    );
+    let (mut found, mut is_certain) = (None, false);
+    session.each(SQL, values![hash], |row| {
+        let own_row = row.flag(0)?;
+        if !is_certain {
+            let status = row.word(1, "status")?;
+            found = Some(Record { status, reception_time: row.time(2)?, message: row.opt_int(3)? });
+            is_certain = own_row;
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
 
 /// Status of a hash, and the row of its message while that is stored.
 pub(crate) fn status_of(
@@ -15,22 +72,30 @@ pub(crate) fn status_of(
     if let Some(known) = session.known_status(hash) {
         return Ok(known);
     }
-    let found =
-        session.first("SELECT status, message FROM statuses WHERE item_hash = ?1", values![hash], |row| {
-            Ok((row.word(0, "status")?, row.opt_int(1)?))
-        })?;
+    let found = record_of(session, hash)?.map(|record| (record.status, record.message));
     session.know_status(hash, found);
     Ok(found)
 }
 
 /// Reads the status of every hash that a batch is about, where one question for all is worth it.
 pub(crate) fn prefetch(session: &Session, hashes: &[String]) -> Result<(), StoreError> {
-    if !session.knows_statuses() || hashes.is_empty() {
+    if !session.is_remote() || hashes.is_empty() {
         return Ok(());
     }
     for hash in hashes {
         session.know_status(hash, None);
     }
+    let starts: HashSet<&str> = hashes.iter().map(|hash| start_of(hash, START_CHARS)).collect();
+    let starts: Vec<String> = starts.into_iter().map(str::to_owned).collect();
+    let stored = format!(
+        "SELECT m.item_hash, m.seq FROM messages m INDEXED BY messages_hash \
+         WHERE {HASH_START} IN (SELECT value FROM json_each(?)) \
+         AND m.item_hash IN (SELECT value FROM json_each(?))"
+    );
+    session.each(&stored, values![&starts[..], hashes], |row| {
+        session.know_status(row.text(0)?, Some((MessageStatus::Processed, Some(row.int(1)?))));
+        Ok(())
+    })?;
     session.each(
         "SELECT item_hash, status, message FROM statuses WHERE item_hash IN (SELECT value FROM json_each(?1))",
         values![hashes],
@@ -41,7 +106,8 @@ pub(crate) fn prefetch(session: &Session, hashes: &[String]) -> Result<(), Store
     )
 }
 
-/// Sets the status of a hash and returns the one before. The first reception time stays.
+/// Sets the status of a hash and returns the one before. The first reception time stays. Of a message that
+/// is processed, the row follows this call.
 pub(crate) fn set_status(
     session: &Session,
     sums: &mut Sums,
@@ -50,19 +116,18 @@ pub(crate) fn set_status(
     reception_time: Timestamp,
     message: Option<i64>,
 ) -> Result<Option<MessageStatus>, StoreError> {
-    const INSERT: &str =
-        "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)";
-    const NEW: &str = "INSERT INTO statuses (item_hash, status, reception_time, message) \
-         VALUES (?1,?2,?3,?4) ON CONFLICT (item_hash) DO NOTHING";
-    let new = values![hash.as_str(), status.as_str(), reception_time.as_micros(), message];
-    // Nearly every hash is new: where a question is not answered from memory, the insertion asks it.
-    let inserted = !session.knows_statuses() && session.execute_counted(NEW, new)? > 0;
-    if !inserted {
-        if let Some((was, _)) = status_of(session, hash.as_str())? {
-            change_status(session, sums, hash, was, status, message)?;
-            return Ok(Some(was));
+    if let Some((was, before)) = status_of(session, hash.as_str())? {
+        if let Some(before) = before {
+            write_down(session, before)?;
         }
-        session.execute(INSERT, new)?;
+        change_status(session, sums, hash, was, status, message)?;
+        return Ok(Some(was));
+    }
+    if status != MessageStatus::Processed {
+        session.execute(
+            "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)",
+            values![hash.as_str(), status.as_str(), reception_time.as_micros(), message],
+        )?;
     }
     session.know_status(hash.as_str(), Some((status, message)));
     if is_final(status) {
@@ -71,7 +136,19 @@ pub(crate) fn set_status(
     Ok(None)
 }
 
-/// Sets the status of a hash whose status `was` this one.
+/// Gives the stored message in row `seq` a row of its own in `statuses`, if it has none: before it goes, and
+/// before its status changes.
+pub(crate) fn write_down(session: &Session, seq: i64) -> Result<(), StoreError> {
+    session.execute(
+        "INSERT INTO statuses (item_hash, status, reception_time, message) \
+         SELECT m.item_hash, 'processed', m.reception_time, m.seq FROM messages m WHERE m.seq = ?1 \
+         ON CONFLICT (item_hash) DO NOTHING",
+        values![seq],
+    )
+}
+
+/// Sets the status of a hash whose status `was` this one, and which has a row in `statuses`: one that was
+/// processed, since [`write_down`].
 pub(crate) fn change_status(
     session: &Session,
     sums: &mut Sums,

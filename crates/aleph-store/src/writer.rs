@@ -11,8 +11,10 @@ use sha2::{Digest, Sha256};
 
 use crate::aggregates::{self, WrittenFields};
 use crate::digest::Sums;
+use crate::effects::Place;
 use crate::engine::{Row, Session, Value, values};
 use crate::facts::{KnownTariff, ParsedFields, StoredFacts};
+use crate::owners::Owners;
 use crate::statuses::{self, set_status, status_of};
 use crate::{Location, StoreError, confirmations, effects, store};
 
@@ -31,6 +33,8 @@ pub struct Writer {
     parsed: ParsedFields,
     /// Fields of aggregates that were written last.
     written: WrittenFields,
+    /// Numbers of owners, those of the open transaction included.
+    owners: Owners,
 }
 
 /// Where `meta` keeps, on PostgreSQL, the place of the last processed message and which commit wrote it.
@@ -114,6 +118,7 @@ impl Writer {
             tariff: None,
             parsed: ParsedFields::default(),
             written: WrittenFields::default(),
+            owners: Owners::default(),
         }
     }
 
@@ -141,8 +146,9 @@ impl Writer {
     /// Deletes everything that the node knows: for tests that want many empty databases.
     #[doc(hidden)]
     pub fn empty(&mut self) -> Result<(), StoreError> {
-        const TABLES: [&str; 27] = [
+        const TABLES: [&str; 28] = [
             "statuses",
+            "owners",
             "messages",
             "message_tags",
             "pending",
@@ -172,6 +178,7 @@ impl Writer {
         ];
         self.kept = None;
         self.tariff = None;
+        self.owners.clear();
         self.session.begin()?;
         for table in TABLES {
             self.session.execute(&format!("DELETE FROM {table}"), &[])?;
@@ -276,6 +283,7 @@ impl Drop for Transaction<'_> {
             self.writer.session.roll_back();
             // They may be of what was undone.
             self.writer.tariff = None;
+            self.writer.owners.clear();
         }
     }
 }
@@ -292,7 +300,7 @@ impl Transaction<'_> {
     /// Reads ahead what the store is about to be asked for these messages: one question in place of one
     /// for each, where an engine is far away. Changes no answer.
     pub fn prefetch<'h>(&mut self, hashes: impl Iterator<Item = &'h ItemHash>) -> Result<(), StoreError> {
-        if !self.writer.session.knows_statuses() {
+        if !self.writer.session.is_remote() {
             return Ok(());
         }
         let hashes: Vec<String> = hashes.map(|hash| hash.as_str().to_owned()).collect();
@@ -327,11 +335,16 @@ impl Transaction<'_> {
         let (content_type, reference, key, content_hash) = indexed_fields(content);
         self.last_seq += 1;
         let seq = self.last_seq;
+        let owner = self.writer.owners.number(&self.writer.session, content.owner(), seq)?;
+        let hash = &message.item_hash;
+        let status = MessageStatus::Processed;
+        let was =
+            set_status(&self.writer.session, &mut self.sums, hash, status, new.reception_time, Some(seq))?;
         self.writer.session.execute(
             "INSERT INTO messages (seq, item_hash, message_type, chain, sender, owner, signature, item_type, \
                  item_content, content, size, time, content_time, channel, content_type, reference, \
-                 content_key, content_hash, payment_type, reception_time, origin) \
-                 VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)",
+                 content_key, content_hash, payment_type, reception_time, origin, own) \
+                 VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)",
             values![
                 seq,
                 message.item_hash.as_str(),
@@ -354,12 +367,9 @@ impl Transaction<'_> {
                 payment_type(content).map(PaymentType::as_str),
                 new.reception_time.as_micros(),
                 new.origin,
+                (message.sender == *content.owner()).then_some(owner),
             ],
         )?;
-        let hash = &message.item_hash;
-        let status = MessageStatus::Processed;
-        let was =
-            set_status(&self.writer.session, &mut self.sums, hash, status, new.reception_time, Some(seq))?;
         self.leave(&message.item_hash, was)?;
         if was == Some(MessageStatus::Pending) {
             confirmations::settle(&self.writer.session, hash, seq)?;
@@ -371,7 +381,8 @@ impl Transaction<'_> {
             )?;
         }
         for effect in effects {
-            effects::apply(&self.writer.session, &mut self.sums, &mut self.writer.written, effect, seq)?;
+            let place = Place { seq, owner };
+            effects::apply(&self.writer.session, &mut self.sums, &mut self.writer.written, effect, place)?;
             if let Effect::MergeAggregate { state: AggregateState { key, .. }, .. }
             | Effect::ReduceAggregate { state: AggregateState { key, .. }, .. }
             | Effect::RemoveAggregate { key, .. } = effect

@@ -74,11 +74,13 @@ async fn message_with(node: &TestNode, author: &Author, status: &str, number: u6
         "removing" | "removed" => {
             node.process(&[&note]).await;
             let (database, hash) = (database(), hash(&note));
+            let sql = "INSERT INTO statuses (item_hash, status, reception_time, message) \
+                       SELECT item_hash, ?2, reception_time, seq FROM messages WHERE item_hash = ?1";
+            database.execute(sql, (hash, status)).unwrap();
             if status == "removed" {
                 database.execute("DELETE FROM messages WHERE item_hash = ?1", [hash]).unwrap();
                 database.execute("UPDATE statuses SET message = NULL WHERE item_hash = ?1", [hash]).unwrap();
             }
-            database.execute("UPDATE statuses SET status = ?2 WHERE item_hash = ?1", (hash, status)).unwrap();
         }
         other => panic!("unknown status {other}"),
     }

@@ -295,7 +295,12 @@ fn dump(database: &Path) -> BTreeMap<&'static str, Vec<String>> {
     let connection = rusqlite::Connection::open(database).unwrap();
     let mut state = BTreeMap::new();
     for (name, sql) in [
-        ("statuses", "SELECT item_hash || ' ' || status FROM statuses"),
+        (
+            "statuses",
+            "SELECT item_hash || ' ' || status FROM statuses UNION \
+             SELECT item_hash || ' processed' FROM messages \
+             WHERE item_hash NOT IN (SELECT item_hash FROM statuses)",
+        ),
         ("posts", "SELECT original || ' ' || owner || ' ' || latest || ' ' || last_updated FROM posts"),
         ("amends", "SELECT original || ' ' || time || ' ' || amend FROM amends"),
         (

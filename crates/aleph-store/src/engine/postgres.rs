@@ -16,7 +16,6 @@ use std::error::Error;
 use std::pin::Pin;
 use std::task::Poll;
 
-use aleph_types::MessageStatus;
 use bytes::{BufMut, BytesMut};
 use futures_util::future::maybe_done;
 use futures_util::{StreamExt, poll};
@@ -24,6 +23,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, RowStream, Statement};
 
 use self::wire::Wire;
+use super::known::KnownStatuses;
 use super::{EngineError, Row, Value};
 use crate::StoreError;
 use crate::location::PostgresUrl;
@@ -55,9 +55,6 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
 /// One writer a database (and schema): held as long as the connection stands.
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtext('alephd'), hashtext(current_schema()))";
 
-/// A status as far as the open transaction knows it: `None` where there is none.
-pub(crate) type KnownStatus = Option<(MessageStatus, Option<i64>)>;
-
 /// A connection to a server.
 #[derive(Debug)]
 pub(crate) struct PostgresSession {
@@ -65,8 +62,7 @@ pub(crate) struct PostgresSession {
     client: Client,
     statements: RefCell<HashMap<Box<str>, Statement>>,
     queue: RefCell<Queue>,
-    /// What a transaction that writes has read and changed in the table of statuses.
-    statuses: RefCell<HashMap<Box<str>, KnownStatus>>,
+    known: KnownStatuses,
     state: Cell<State>,
     only_reads: bool,
 }
@@ -163,7 +159,7 @@ impl PostgresSession {
             client,
             statements: RefCell::default(),
             queue: RefCell::default(),
-            statuses: RefCell::default(),
+            known: KnownStatuses::default(),
             state: Cell::new(State::Idle),
             only_reads: false,
         };
@@ -257,6 +253,7 @@ impl PostgresSession {
 
     fn begin_with(&self, sql: &str) -> Result<(), StoreError> {
         self.state.set(State::Transaction);
+        self.known.open();
         self.put_off(sql, &[]).inspect_err(|_| self.state.set(State::Idle))
     }
 
@@ -266,30 +263,23 @@ impl PostgresSession {
         }
         self.put_off("COMMIT", &[])?;
         self.flush()?;
-        self.statuses.borrow_mut().clear();
+        self.known.close();
         self.state.set(State::Idle);
         Ok(())
     }
 
     pub(super) fn roll_back(&self) {
         *self.queue.borrow_mut() = Queue::default();
-        self.statuses.borrow_mut().clear();
+        self.known.close();
         if self.state.replace(State::Idle) != State::Idle {
             // Whether or not the transaction was begun: what follows waits behind it.
             self.wire.send(self.client.batch_execute("ROLLBACK"));
         }
     }
 
-    /// The status of a hash, if the open transaction has seen it.
-    pub(super) fn known_status(&self, hash: &str) -> Option<KnownStatus> {
-        self.statuses.borrow().get(hash).copied()
-    }
-
-    /// Keeps the status of a hash for as long as the transaction is open.
-    pub(super) fn know_status(&self, hash: &str, status: KnownStatus) {
-        if self.state.get() != State::Idle {
-            self.statuses.borrow_mut().insert(hash.into(), status);
-        }
+    /// What the open transaction knows.
+    pub(super) fn known(&self) -> &KnownStatuses {
+        &self.known
     }
 
     /// The statement for this text, prepared when it is met for the first time.

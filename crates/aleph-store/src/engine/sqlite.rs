@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
 
+use super::known::KnownStatuses;
 use super::{Row, Value};
 use crate::StoreError;
 
@@ -27,6 +28,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct SqliteSession {
     connection: Connection,
+    known: KnownStatuses,
 }
 
 impl SqliteSession {
@@ -45,7 +47,7 @@ impl SqliteSession {
         connection.pragma_update(None, "foreign_keys", "OFF")?;
         connection.busy_timeout(LOCK_PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(256);
-        Ok(Self { connection })
+        Ok(Self { connection, known: KnownStatuses::default() })
     }
 
     /// A connection that only reads.
@@ -56,7 +58,7 @@ impl SqliteSession {
         connection.pragma_update(None, "query_only", "ON")?;
         connection.busy_timeout(LOCK_PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { connection })
+        Ok(Self { connection, known: KnownStatuses::default() })
     }
 
     pub(super) fn rows<T>(
@@ -107,7 +109,25 @@ impl SqliteSession {
         Ok(self.connection.execute_batch(sql)?)
     }
 
+    pub(super) fn begin(&self) -> Result<(), StoreError> {
+        self.batch("BEGIN IMMEDIATE")?;
+        self.known.open();
+        Ok(())
+    }
+
+    pub(super) fn commit(&self) -> Result<(), StoreError> {
+        self.batch("COMMIT")?;
+        self.known.close();
+        Ok(())
+    }
+
+    /// What the open transaction knows.
+    pub(super) fn known(&self) -> &KnownStatuses {
+        &self.known
+    }
+
     pub(super) fn roll_back(&self) {
+        self.known.close();
         // Some errors, a full disk among them, undo the transaction by themselves.
         if !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");

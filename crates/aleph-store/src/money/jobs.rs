@@ -7,6 +7,7 @@ use super::balances::token_balances;
 use super::costs;
 use super::credits::credit_totals;
 use crate::engine::{Row, Session, values};
+use crate::statuses::has_hash;
 use crate::{Store, StoreError, Transaction};
 
 /// The accounts of a page of a job, and what they pay for.
@@ -83,14 +84,16 @@ pub(super) fn priced_sql(job: Job) -> String {
     };
     // The lists drive: whatever else there is on the network, only what these accounts pay for is read.
     format!(
-        "SELECT DISTINCT c.owner, c.item_hash, s.status, m.message_type, m.time, n.height, f.size, \
-         c.{column}, c.id, (SELECT min(o.id) FROM account_costs o WHERE o.item_hash = c.item_hash) AS oldest \
-         FROM account_costs c CROSS JOIN statuses s ON s.item_hash = c.item_hash \
-         CROSS JOIN messages m ON m.seq = s.message \
+        "SELECT DISTINCT c.owner, c.item_hash, COALESCE(s.status, 'processed'), m.message_type, m.time, \
+         n.height, f.size, c.{column}, c.id, \
+         (SELECT min(o.id) FROM account_costs o WHERE o.item_hash = c.item_hash) AS oldest \
+         FROM account_costs c CROSS JOIN messages m INDEXED BY messages_hash ON {} \
          CROSS JOIN confirmations n ON n.item_hash = c.item_hash \
+         LEFT JOIN statuses s ON s.item_hash = c.item_hash \
          LEFT JOIN files f ON f.hash = m.content_hash \
          WHERE c.payment_type = ?2 AND c.owner IN (SELECT value FROM json_each(?1)) \
-         ORDER BY c.owner, oldest, c.item_hash, n.height, c.id"
+         ORDER BY c.owner, oldest, c.item_hash, n.height, c.id",
+        has_hash!("c.item_hash"),
     )
 }
 

@@ -38,10 +38,12 @@ fn insert(session: &Session, number: i64) {
          VALUES (?1,?2,?3,'ETH',?4,?4,'0x','inline','{}',1,?1,?1,'note',?1)",
         values![number + 1, hash, if number % 10 == 0 { "INSTANCE" } else { "POST" }, &owner],
     );
-    execute(
-        "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,'processed',?2,?3)",
-        values![hash, number, number + 1],
-    );
+    if number % 10 == 0 {
+        execute(
+            "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,'removing',?2,?3)",
+            values![hash, number, number + 1],
+        );
+    }
     execute(
         "INSERT INTO confirmations (item_hash, chain, tx_hash, height, time, publisher) \
          VALUES (?1,'ETH','0x1',?2,1,'0xP'), (?1,'ETH','0x2',?2,1,'0xP')",

@@ -8,6 +8,7 @@ use super::{costs, credits};
 use crate::engine::{Row, values};
 use crate::facts::{self, Ledger};
 use crate::queries::{SortOrder, Sql};
+use crate::statuses::HASH_START;
 use crate::{Store, StoreError};
 
 /// One stored line of what a message costs.
@@ -190,8 +191,9 @@ fn filtered(columns: &str, address: &str, filter: &HistoryFilter) -> Sql {
         sql.push(" AND ").push(RESOURCE).push(" = ").bind(resource.clone());
     }
     if let Some(types) = &filter.resource_types {
-        sql.push(" AND EXISTS (SELECT 1 FROM statuses s JOIN messages m ON m.seq = s.message ");
-        sql.push("WHERE s.item_hash = ").push(RESOURCE).and_one_of("m.message_type", Some(types)).push(")");
+        sql.push(" AND EXISTS (SELECT 1 FROM messages m INDEXED BY messages_hash WHERE ");
+        sql.push(HASH_START).push(" = substr(").push(RESOURCE).push(", 1, 12) AND m.item_hash = ");
+        sql.push(RESOURCE).and_one_of("m.message_type", Some(types)).push(")");
     }
     sql
 }

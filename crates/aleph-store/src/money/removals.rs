@@ -6,7 +6,7 @@ use aleph_types::{Address, ItemHash, MessageStatus, MessageType, Timestamp};
 use super::remove_costs;
 use crate::digest::{Part, Sums};
 use crate::engine::{Session, values};
-use crate::statuses::{change_status, status_of};
+use crate::statuses::{change_status, status_of, write_down};
 use crate::{Store, StoreError, Transaction, collect, confirmations, effects};
 
 /// The record of a message that goes, or went, for lack of funds.
@@ -208,6 +208,7 @@ fn remove(
          FROM messages m LEFT JOIN files f ON f.hash = m.content_hash WHERE m.seq = ?1",
         values![victim.seq, at.as_micros()],
     )?;
+    write_down(session, victim.seq)?;
     session.execute("DELETE FROM messages WHERE seq = ?1", values![victim.seq])?;
     session.execute("DELETE FROM message_tags WHERE message = ?1", values![victim.seq])?;
     confirmations::remove(session, message)?;
@@ -242,6 +243,7 @@ fn apply(
 ) -> Result<(), StoreError> {
     match effect {
         RemovalEffect::StartRemoval { until, file_bytes } => {
+            write_down(session, victim.seq)?;
             change_status(session, sums, message, victim.status, MessageStatus::Removing, Some(victim.seq))?;
             session.execute(
                 "INSERT INTO removals (item_hash, owner, size, payment_type, since, until) \

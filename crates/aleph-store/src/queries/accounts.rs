@@ -39,9 +39,12 @@ fn balances(session: &Session, address: &str) -> Result<Vec<Balance>, StoreError
     })
 }
 
-/// The indexes that together hold every message by its sender.
-const BY_SENDER: [(&str, &str); 2] =
-    [("messages_own", "m.sender = m.owner"), ("messages_sender", "m.sender <> m.owner")];
+/// What together holds every message by its sender: those of owners, and of others. The sender's column
+/// there is an address, by which both are in order.
+const BY_SENDER: [(&str, &str); 2] = [
+    ("o.address", "FROM owners o CROSS JOIN messages m INDEXED BY messages_own ON m.own = o.id WHERE TRUE"),
+    ("m.sender", "FROM messages m INDEXED BY messages_sender WHERE m.sender <> m.owner"),
+];
 
 fn distinct_of_sender(
     session: &Session,
@@ -50,10 +53,9 @@ fn distinct_of_sender(
     also: &str,
 ) -> Result<Vec<String>, StoreError> {
     let mut values = BTreeSet::new();
-    for (index, condition) in BY_SENDER {
+    for (of_sender, messages) in BY_SENDER {
         let mut sql = Sql::new(&format!(
-            "SELECT DISTINCT m.{column} FROM messages m INDEXED BY {index} \
-             WHERE {condition} AND m.{column} IS NOT NULL {also} AND m.sender = "
+            "SELECT DISTINCT m.{column} {messages} AND m.{column} IS NOT NULL {also} AND {of_sender} = "
         ));
         sql.bind(sender.to_owned());
         values.extend(sql.rows(session, |row| row.string(0))?);
@@ -106,12 +108,10 @@ type CountsByAddress = BTreeMap<String, AddressCounts>;
 
 fn address_counts(session: &Session, addresses: Option<&[String]>) -> Result<CountsByAddress, StoreError> {
     let mut counts = CountsByAddress::new();
-    for (index, condition) in BY_SENDER {
-        let mut sql = Sql::new(&format!(
-            "SELECT m.sender, m.message_type, count(*) FROM messages m INDEXED BY {index} WHERE {condition}"
-        ));
-        sql.and_one_of("m.sender", addresses);
-        sql.push(" GROUP BY m.sender, m.message_type");
+    for (of_sender, messages) in BY_SENDER {
+        let mut sql = Sql::new(&format!("SELECT {of_sender}, m.message_type, count(*) {messages}"));
+        sql.and_one_of(of_sender, addresses);
+        sql.push(&format!(" GROUP BY {of_sender}, m.message_type"));
         let rows = sql.rows(session, |row| {
             Ok((row.string(0)?, row.word::<MessageType>(1, "message type")?, row.size(2)?))
         })?;

@@ -3,6 +3,7 @@ use aleph_types::{ItemHash, MessageStatus, Timestamp};
 use super::messages::{self, StoredMessage};
 use super::skeletons::{self, Skeleton};
 use crate::engine::{Session, values};
+use crate::statuses::{Record, record_of};
 use crate::{Store, StoreError};
 
 /// One of the copies of a pending message, which differ in sender or signature.
@@ -74,20 +75,9 @@ impl MessageFate {
     }
 }
 
-fn status(
-    session: &Session,
-    hash: &ItemHash,
-) -> Result<Option<(MessageStatus, Timestamp, Option<i64>)>, StoreError> {
-    session.first(
-        "SELECT status, reception_time, message FROM statuses WHERE item_hash = ?1",
-        values![hash.as_str()],
-        |row| Ok((row.word(0, "status")?, row.time(1)?, row.opt_int(2)?)),
-    )
-}
-
 /// `None`: unknown, or its record is gone. The caller holds a transaction, so that all is of one instant.
 pub(super) fn fate(session: &Session, hash: &ItemHash) -> Result<Option<MessageFate>, StoreError> {
-    let Some((status, reception_time, message)) = status(session, hash)? else {
+    let Some(Record { status, reception_time, message }) = record_of(session, hash.as_str())? else {
         return Ok(None);
     };
     let stored = || match message {
@@ -140,6 +130,10 @@ impl Store {
         &self,
         hash: ItemHash,
     ) -> Result<Option<(MessageStatus, Timestamp)>, StoreError> {
-        self.read(move |session| Ok(status(session, &hash)?.map(|(status, time, _)| (status, time)))).await
+        self.read(move |session| {
+            let record = record_of(session, hash.as_str())?;
+            Ok(record.map(|record| (record.status, record.reception_time)))
+        })
+        .await
     }
 }

@@ -9,6 +9,7 @@ use super::sql::{Sql, bound};
 use super::{SMALL, SortOrder};
 use crate::StoreError;
 use crate::engine::Session;
+use crate::statuses::has_hash;
 
 /// Most values that are walked one by one and merged.
 const MERGED_VALUES: usize = 16;
@@ -17,18 +18,23 @@ const MERGED_VALUES: usize = 16;
 #[derive(Debug)]
 struct Walk {
     index: &'static str,
-    /// What is compared with the values.
+    /// What is compared with the values, or with the numbers of these owners.
     column: &'static str,
+    by_number: bool,
     /// What the condition must say for a partial index to be used.
     partial: &'static str,
 }
 
 const fn walk(index: &'static str, column: &'static str) -> Walk {
-    Walk { index, column, partial: "" }
+    walk_some(index, column, "")
+}
+
+const fn walk_some(index: &'static str, column: &'static str, partial: &'static str) -> Walk {
+    Walk { index, column, by_number: false, partial }
 }
 
 /// Messages that their owner sent.
-const OWN: Walk = Walk { index: "messages_own", column: "m.sender", partial: "m.sender = m.owner AND " };
+const OWN: Walk = Walk { index: "messages_own", column: "m.own", by_number: true, partial: "" };
 
 const TYPE: Walk = walk("messages_type", "m.message_type");
 
@@ -38,7 +44,7 @@ struct Indexed {
     column: &'static str,
     /// Together they hold each row once.
     walks: &'static [Walk],
-    /// Whether the indexes continue with `time, item_hash`.
+    /// Whether the indexes continue with `time`.
     by_time: bool,
     values: fn(&FilterTexts) -> Option<&[String]>,
 }
@@ -65,19 +71,13 @@ static INDEXED: [Indexed; 10] = [
     },
     Indexed {
         column: "m.owner",
-        walks: &[
-            OWN,
-            Walk { index: "messages_owner", column: "m.owner", partial: "m.sender <> m.owner AND " },
-        ],
+        walks: &[OWN, walk_some("messages_owner", "m.owner", "m.sender <> m.owner AND ")],
         by_time: true,
         values: |filter| filter.owners.as_deref(),
     },
     Indexed {
         column: "m.sender",
-        walks: &[
-            OWN,
-            Walk { index: "messages_sender", column: "m.sender", partial: "m.sender <> m.owner AND " },
-        ],
+        walks: &[OWN, walk_some("messages_sender", "m.sender", "m.sender <> m.owner AND ")],
         by_time: true,
         values: |filter| filter.senders.as_deref(),
     },
@@ -89,7 +89,7 @@ static INDEXED: [Indexed; 10] = [
     },
     Indexed {
         column: "m.chain",
-        walks: &[Walk { index: "messages_chain", column: "m.chain", partial: "m.chain <> 'ETH' AND " }],
+        walks: &[walk_some("messages_chain", "m.chain", "m.chain <> 'ETH' AND ")],
         by_time: true,
         // The index leaves out the chain of nearly all messages.
         values: |filter| filter.chains.as_deref().filter(|chains| chains.iter().all(|chain| chain != "ETH")),
@@ -128,7 +128,12 @@ impl Share {
     /// ` FROM … WHERE …` of these values.
     fn push_to(&self, sql: &mut Sql) {
         sql.push(" FROM messages m INDEXED BY ").push(self.walk.index).push(" WHERE ");
-        sql.push(self.walk.partial).one_of(self.walk.column, &self.values);
+        sql.push(self.walk.partial);
+        if self.walk.by_number {
+            sql.one_of_owners(self.walk.column, &self.values);
+        } else {
+            sql.one_of(self.walk.column, &self.values);
+        }
     }
 }
 
@@ -280,10 +285,11 @@ impl Plan {
             Drive::Hashes => {
                 let hashes = texts.hashes.as_deref().unwrap_or_default();
                 sql.push(" FROM json_each(").bind_list(hashes);
-                sql.push(
-                    ") h CROSS JOIN statuses s ON s.item_hash = h.value \
-                     CROSS JOIN messages m ON m.seq = s.message WHERE TRUE",
-                );
+                sql.push(concat!(
+                    ") h CROSS JOIN messages m INDEXED BY messages_hash ON ",
+                    has_hash!("h.value"),
+                    " WHERE TRUE"
+                ));
             }
             Drive::Removing => {
                 sql.push(

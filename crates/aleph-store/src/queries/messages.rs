@@ -8,6 +8,7 @@ use super::rows::{self, ENVELOPE, ENVELOPE_COLUMNS};
 use super::sql::{Sql, bound};
 use super::{Count, SMALL};
 use crate::engine::{Row, Session, values};
+use crate::statuses::has_hash;
 use crate::{Store, StoreError, confirmations};
 
 /// A message as this node keeps it.
@@ -123,10 +124,10 @@ fn total(session: &Session, known: Option<MessageTotal>, most: u64) -> Result<Me
 fn programs_on_message(session: &Session, ascending: bool) -> Result<Vec<StoredMessage>, StoreError> {
     let direction = if ascending { "ASC" } else { "DESC" };
     let sql = format!(
-        "SELECT {} FROM vms v CROSS JOIN statuses s ON s.item_hash = v.item_hash \
-         CROSS JOIN messages m ON m.seq = s.message \
+        "SELECT {} FROM vms v CROSS JOIN messages m INDEXED BY messages_hash ON {} \
          WHERE v.on_message = 1 AND v.message_type = 'PROGRAM' ORDER BY m.time {direction}, m.item_hash",
-        columns()
+        columns(),
+        has_hash!("v.item_hash"),
     );
     session.rows(&sql, &[], read)
 }

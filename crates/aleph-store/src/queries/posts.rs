@@ -113,7 +113,7 @@ impl Plan {
     fn indexed(&self) -> [(&'static str, &'static str, Option<&[String]>); 3] {
         [
             ("p.reference", "posts_reference", self.references.as_deref()),
-            ("p.owner", "posts_owner", self.owners.as_deref()),
+            ("p.owner_id", "posts_owner", self.owners.as_deref()),
             ("p.post_type", "posts_type", self.types.as_deref()),
         ]
     }
@@ -137,7 +137,8 @@ impl Plan {
         for (column, index, values) in self.indexed() {
             let Some(values) = values else { continue };
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM posts p INDEXED BY ");
-            sql.push(index).push(" WHERE ").one_of(column, values);
+            sql.push(index).push(" WHERE ");
+            push_values(&mut sql, column, values);
             sql.and_between("p.last_updated", self.start, self.end);
             sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Few(column, index));
@@ -151,8 +152,11 @@ impl Plan {
     fn push_selection(&self, sql: &mut Sql) {
         match self.drive {
             Drive::Originals => {
-                sql.push(" FROM posts p WHERE p.message IN (SELECT s.message FROM statuses s WHERE ");
-                sql.one_of("s.item_hash", self.originals.as_deref().unwrap_or_default()).push(")");
+                sql.push(
+                    " FROM posts p WHERE p.message IN \
+                          (SELECT m.seq FROM messages m INDEXED BY messages_hash WHERE ",
+                );
+                sql.one_of("m.item_hash", self.originals.as_deref().unwrap_or_default()).push(")");
             }
             Drive::Tags => {
                 sql.push(" FROM (SELECT DISTINCT message FROM message_tags WHERE ");
@@ -160,8 +164,9 @@ impl Plan {
                 sql.push(
                     ") t CROSS JOIN messages m ON m.seq = t.message CROSS JOIN posts p \
                      ON p.message = CASE m.content_type WHEN 'amend' \
-                     THEN (SELECT s.message FROM statuses s WHERE s.item_hash = m.reference) ELSE m.seq END \
-                     WHERE p.latest_message = m.seq",
+                     THEN (SELECT o.seq FROM messages o INDEXED BY messages_hash \
+                     WHERE substr(o.item_hash, 1, 12) = substr(m.reference, 1, 12) \
+                     AND o.item_hash = m.reference) ELSE m.seq END WHERE p.latest_message = m.seq",
                 );
             }
             Drive::Few(_, index) | Drive::Ordered(_, index) => {
@@ -172,7 +177,9 @@ impl Plan {
             }
         }
         for (column, _, values) in self.indexed() {
-            sql.and_one_of(column, values);
+            if let Some(values) = values {
+                push_values(sql.push(" AND "), column, values);
+            }
         }
         sql.and_one_of("p.channel", self.channels.as_deref());
         if self.drive != Drive::Tags
@@ -203,6 +210,14 @@ impl Plan {
         }
         sql
     }
+}
+
+/// `column` is one of `values`; owners are found by their numbers.
+fn push_values(sql: &mut Sql, column: &str, values: &[String]) {
+    match column {
+        "p.owner_id" => sql.one_of_owners(column, values),
+        _ => sql.one_of(column, values),
+    };
 }
 
 struct PostRow {

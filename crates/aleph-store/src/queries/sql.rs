@@ -1,7 +1,9 @@
 //! A statement under construction: its text and what is bound to it.
 
-use crate::StoreError;
+use std::collections::BTreeSet;
+
 use crate::engine::{Row, Session, Value};
+use crate::{StoreError, statuses};
 
 /// A value that a statement owns.
 #[derive(Debug, Clone)]
@@ -57,12 +59,24 @@ impl Sql {
 
     /// `column` is one of `values`.
     pub(crate) fn one_of(&mut self, column: &str, values: &[String]) -> &mut Self {
-        if column == "m.channel" {
+        let start = match column {
             // PostgreSQL's index holds the starts of channels; to SQLite the first test says nothing new.
-            let starts: Vec<String> = values.iter().map(|value| start_of(value).to_owned()).collect();
-            self.is_one_of(CHANNEL_START, &starts).push(" AND ");
+            "m.channel" => Some((CHANNEL_START, START_CHARS)),
+            "m.item_hash" => Some((statuses::HASH_START, statuses::START_CHARS)),
+            _ => None,
+        };
+        if let Some((expression, characters)) = start {
+            let starts = values.iter().map(|value| statuses::start_of(value, characters).to_owned());
+            let starts: BTreeSet<String> = starts.collect();
+            self.is_one_of(expression, &Vec::from_iter(starts)).push(" AND ");
         }
         self.is_one_of(column, values)
+    }
+
+    /// `column` is the number of one of these owners.
+    pub(crate) fn one_of_owners(&mut self, column: &str, owners: &[String]) -> &mut Self {
+        self.push(column).push(if owners.len() == 1 { " = " } else { " IN " });
+        self.push("(SELECT o.id FROM owners o WHERE ").is_one_of("o.address", owners).push(")")
     }
 
     fn is_one_of(&mut self, column: &str, values: &[String]) -> &mut Self {
@@ -122,11 +136,6 @@ pub(super) const CHANNEL_START: &str = "substr(m.channel, 1, 512)";
 
 /// Characters of a channel in that index.
 pub(super) const START_CHARS: usize = 512;
-
-/// As much of a text as [`CHANNEL_START`] keeps of a channel.
-fn start_of(text: &str) -> &str {
-    text.char_indices().nth(START_CHARS).map_or(text, |(end, _)| &text[..end])
-}
 
 /// What `LIMIT` and `OFFSET` take.
 pub(super) fn bound(number: u64) -> i64 {

@@ -28,6 +28,12 @@ fn fill(location: &Location) -> Session {
     let session = store::open_writer(location).unwrap();
     migrations::apply(&session, location).unwrap();
     session.begin().unwrap();
+    for owner in 0..2_i64 {
+        let address = format!("0xO{owner}");
+        session
+            .execute("INSERT INTO owners (address, id) VALUES (?1,?2)", values![&address, owner + 1])
+            .unwrap();
+    }
     for number in 0..ROWS {
         insert(&session, number).unwrap();
     }
@@ -102,8 +108,8 @@ fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
     session.execute(
         "INSERT INTO messages (seq, item_hash, message_type, chain, sender, owner, signature, item_type, \
          item_content, size, time, content_time, channel, content_type, reference, content_key, \
-         payment_type, reception_time) \
-         VALUES (?1,?2,?3,?4,?5,?6,'0x','inline',?7,?8,?9,?9,?10,?11,?12,?13,?14,?15)",
+         payment_type, reception_time, own) \
+         VALUES (?1,?2,?3,?4,?5,?6,'0x','inline',?7,?8,?9,?9,?10,?11,?12,?13,?14,?15,?16)",
         values![
             number + 1,
             &hash,
@@ -120,12 +126,15 @@ fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
             (!post).then_some(key.as_str()),
             (number % 50 == 0).then_some("credit"),
             number,
+            (sender == owner).then_some(number % 2 + 1),
         ],
     )?;
-    session.execute(
-        "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,?2,?3,?4)",
-        values![&hash, if number == 7 { "removing" } else { "processed" }, number, number + 1],
-    )?;
+    if number == 7 {
+        session.execute(
+            "INSERT INTO statuses (item_hash, status, reception_time, message) VALUES (?1,'removing',?2,?3)",
+            values![&hash, number, number + 1],
+        )?;
+    }
     session.execute(
         "INSERT INTO message_tags (tag, message) VALUES (?1,?2)",
         values![if number % 1000 == 0 { "rare" } else { "frequent" }, number + 1],
@@ -133,8 +142,8 @@ fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
     if post {
         session.execute(
             "INSERT INTO posts (original, message, owner, post_type, reference, created, latest, \
-             latest_message, last_updated) VALUES (?1,?2,?3,'note',?4,?5,?1,?2,?5)",
-            values![&hash, number + 1, &owner, (number % 100 == 0).then_some("r"), number],
+             latest_message, last_updated, owner_id) VALUES (?1,?2,?3,'note',?4,?5,?1,?2,?5,?6)",
+            values![&hash, number + 1, &owner, (number % 100 == 0).then_some("r"), number, number % 2 + 1],
         )?;
     }
     session.execute(
@@ -222,7 +231,7 @@ fn expected(session: &Session, query: &MessageQuery) -> Vec<String> {
         "time",
     ];
     let sql = format!(
-        "SELECT m.{} FROM messages m JOIN statuses s ON s.item_hash = m.item_hash \
+        "SELECT m.{} FROM messages m LEFT JOIN statuses s ON s.item_hash = m.item_hash \
          JOIN message_tags t ON t.message = m.seq",
         COLUMNS.join(", m.").replace("m.s.", "s.").replace("m.t.", "t.")
     );

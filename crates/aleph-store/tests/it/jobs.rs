@@ -188,7 +188,10 @@ fn outcome(place: &Place, message: &Value, hash: &ItemHash) -> Value {
     ));
     json!({
         "item_hash": message["item_hash"],
-        "status": one(format!("SELECT status FROM statuses WHERE item_hash = '{number}'")),
+        "status": one(format!(
+            "SELECT COALESCE((SELECT status FROM statuses WHERE item_hash = '{number}'), \
+             (SELECT 'processed' FROM messages WHERE item_hash = '{number}'))"
+        )),
         "pin_type": pin,
         "removed_record_size": record.map(|size| size.parse::<u64>().unwrap()),
     })
