@@ -54,6 +54,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     under_way: Mutex<HashSet<ItemHash>>,
     slots: Semaphore,
+    /// For the node of IPFS beside this one.
+    beside: Semaphore,
     patience: Duration,
     stopping: CancellationToken,
 }
@@ -77,6 +79,7 @@ impl Resolver {
                 metrics,
                 under_way: Mutex::default(),
                 slots: Semaphore::new(FETCHES),
+                beside: Semaphore::new(FETCHES),
                 patience,
                 stopping,
             }),
@@ -115,16 +118,17 @@ impl Inner {
                 Ok(false) => {}
                 Err(error) => tracing::warn!(file = %hash, %error, "file store can't be read"),
             }
-            let Ok(_slot) = self.slots.acquire().await else { return false };
+            let Ok(slot) = self.slots.acquire().await else { return false };
             self.metrics.fetches.increment();
             let round = Instant::now();
-            if self.fetch_once(hash).await {
+            let fetched = self.fetch_once(hash).await;
+            drop(slot);
+            if fetched || self.fetch_beside(hash).await {
                 let millis = u64::try_from(round.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.metrics.fetch_millis.add(millis);
                 return true;
             }
             self.metrics.fetches_failed.increment();
-            drop(_slot);
             // Jitter keeps a hundred nodes from asking one origin at the same instant.
             let spread = pause.mul_f64(0.5 + rand_unit());
             tokio::time::sleep(spread).await;
@@ -151,7 +155,14 @@ impl Inner {
                 Err(error) => tracing::debug!(file = %hash, %source, %error, "source skipped"),
             }
         }
+        false
+    }
+
+    /// From the node of IPFS beside this one. What it has to look for takes long, and holds up nobody who
+    /// waits for other nodes.
+    async fn fetch_beside(&self, hash: &ItemHash) -> bool {
         let Some(kubo) = self.files.kubo().filter(|_| hash.kind() == HashKind::Ipfs) else { return false };
+        let Ok(_slot) = self.beside.acquire().await else { return false };
         match kubo.fetch(&self.files, hash).await {
             Ok(_) => {
                 if let Err(error) = kubo.pin(hash).await {

@@ -152,6 +152,7 @@ impl ArchiveWriter {
     pub(crate) async fn finish(mut self, expected: Option<&Cid>) -> Result<FileInfo, ImportError> {
         self.writer.pass().await?;
         self.refusal()?;
+        self.make_room()?;
         let indexer = self.progress.lock().indexer.take().ok_or(BlobError::Interrupted)?;
         if let (Some(expected), Some(header)) = (expected, indexer.header())
             && let [root] = header.roots()
@@ -373,5 +374,84 @@ impl Archive {
             Some(place) => self.blob.read_at(place).await.map(Some),
             None => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aleph_cid::{FileBuilder, Layout, MemoryBlocks, export_car};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_remembered_takes_room_and_gives_it_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let archives = BlobStore::open(folder.path()).unwrap().archives();
+        let content: Vec<u8> = (0..3000u32).flat_map(u32::to_le_bytes).collect();
+        let mut blocks = MemoryBlocks::default();
+        let mut builder = FileBuilder::new(Layout::KUBO_V1.with_chunk(4).unwrap());
+        builder.update(&content, &mut blocks).unwrap();
+        let root = builder.finish(&mut blocks).unwrap().cid;
+        let mut car = Vec::new();
+        let exported = export_car(&mut blocks, root, Limits::default(), |bytes| {
+            car.extend_from_slice(bytes);
+            Ok(())
+        });
+        assert!(exported.is_ok());
+        for (room, fits) in [(3 * ROOM, true), (2 * ROOM, false)] {
+            let rooms = Arc::new(Semaphore::new(room));
+            let mut writer = ArchiveWriter::new(&archives, 1 << 20, Arc::clone(&rooms));
+            for piece in car.chunks(10_000) {
+                writer.write(piece).await.unwrap();
+            }
+            let finished = writer.finish(Some(&root)).await;
+            assert_eq!(finished.is_ok(), fits);
+            assert_eq!(matches!(finished, Err(ImportError::Busy)), !fits);
+            assert_eq!(rooms.available_permits(), room);
+        }
+        // What is kept is read as it came.
+        let name = root.to_v0().unwrap().to_item_hash().unwrap();
+        let blob = archives.find(&name).await.unwrap().unwrap();
+        assert_eq!(read_sync(&root, &blob, 12_000).unwrap().unwrap(), content);
+        assert!(matches!(read_sync(&root, &blob, 11_999), Err(BlobError::TooLarge { .. })));
+        let archive = Archive::open(root, name, blob, Indexes::default()).await.unwrap().unwrap();
+        for (cid, block) in blocks.iter() {
+            assert_eq!(archive.block(cid).await.unwrap().unwrap(), block);
+        }
+        assert_eq!(archive.block(&Cid::v0(b"another")).await.unwrap(), None);
+    }
+
+    #[test]
+    fn indexes_are_kept_up_to_a_size() {
+        let indexes = Indexes::default();
+        let name = |number: usize| ItemHash::sha256(&number.to_le_bytes());
+        for number in 0..40 {
+            indexes.put(&name(number), &Bytes::from(vec![0; 1 << 20]));
+            // The one that is used stays.
+            assert!(indexes.get(&name(0)).is_some());
+        }
+        assert_eq!(indexes.0.lock().len(), KEPT >> 20);
+        indexes.forget(&name(0));
+        assert!(indexes.get(&name(0)).is_none() && indexes.get(&name(39)).is_some());
+    }
+
+    #[test]
+    fn what_is_no_trailer_is_none() {
+        let mut good = MAGIC.to_vec();
+        for number in [100u64, 2, 7, 1] {
+            good.extend(number.to_le_bytes());
+        }
+        let size = 100 + 2 * ENTRY + TRAILER;
+        let read = Trailer::read(&good, size).unwrap();
+        assert_eq!(
+            (read.info.size, read.info.kind, read.index()),
+            (7, FileKind::Directory, 100..100 + 2 * ENTRY)
+        );
+        assert!(Trailer::read(&good, size + 1).is_none() && Trailer::read(&good[..39], size).is_none());
+        let mut huge = good.clone();
+        huge[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(Trailer::read(&huge, size).is_none());
+        good[0] = 0;
+        assert!(Trailer::read(&good, size).is_none());
     }
 }
