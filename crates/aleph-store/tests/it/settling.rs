@@ -136,7 +136,9 @@ fn late_posts_are_settled_in_pages(engine: Engine) {
         }
         // One more comes in the middle.
         if pages == 2 {
-            late.next().map(|operation| send(&mut writer, &rules, &[operation]));
+            if let Some(operation) = late.next() {
+                send(&mut writer, &rules, &[operation]);
+            }
         }
         assert!(pages < 1_000, "it does not end");
     }
