@@ -63,9 +63,18 @@ struct Draft {
 }
 
 /// A sequence of numbers that depends on its seed only (splitmix64).
-struct Draws(u64);
+pub(crate) struct Draws(u64);
 
 impl Draws {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// From 0 to below `count`.
+    pub(crate) fn below(&mut self, count: usize) -> usize {
+        (self.unit() * count as f64) as usize
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -106,6 +115,11 @@ impl Keys {
 /// The content of file number `index`.
 pub(crate) fn file(index: usize) -> Vec<u8> {
     format!("file {index} of the benchmark").into_bytes()
+}
+
+/// About the time of message `number`.
+pub(crate) fn time_of(number: usize) -> f64 {
+    FIRST_TIME + number as f64 * SECONDS_BETWEEN
 }
 
 impl Recipe {

@@ -22,13 +22,13 @@ const FLOOR_REQUESTS: usize = 20_000;
 const REFERENCE_PER_SECOND: f64 = 100.0;
 const HEPH_PER_SECOND: f64 = 1450.0;
 
-struct Client {
+pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     host: String,
 }
 
 impl Client {
-    async fn connect(address: &str) -> Result<Self> {
+    pub(crate) async fn connect(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
@@ -36,7 +36,7 @@ impl Client {
         Ok(Self { sender, host: address.to_owned() })
     }
 
-    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<(u16, Bytes)> {
+    pub(crate) async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<(u16, Bytes)> {
         let request = Request::builder()
             .method(method)
             .uri(path)

@@ -254,7 +254,7 @@ async fn put_files(node: &Node) -> Result<()> {
 }
 
 /// A stopped node's folder with `count` messages of all types, made once.
-async fn existing(cache: &Path, count: usize) -> Result<PathBuf> {
+pub(crate) async fn existing(cache: &Path, count: usize) -> Result<PathBuf> {
     let folder = cache.join(format!("existing-v{EXISTING_VERSION}-{count}"));
     if folder.exists() {
         return Ok(folder);
@@ -303,7 +303,7 @@ pub(crate) async fn submit_trusted(node: &Node, messages: Vec<aleph_types::Messa
     Ok(())
 }
 
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -9,6 +9,7 @@ mod corpus;
 mod files;
 mod http;
 mod ingest;
+mod lists;
 mod machine;
 mod report;
 mod serve;
@@ -54,6 +55,8 @@ enum Scenario {
         #[arg(long)]
         sync: bool,
     },
+    /// Every list of the API, with its filters, orders and both kinds of pages
+    Lists(lists::Options),
     /// Start time and memory of an idle core node
     Idle {
         /// Gossip on, as on a server
@@ -102,6 +105,7 @@ fn main() -> Result<()> {
             Scenario::Aggregates { elements, json } => aggregates::run(elements, json).await,
             Scenario::Balances(options) => balances::run(options).await,
             Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
+            Scenario::Lists(options) => lists::run(options).await,
             Scenario::Idle { p2p } => serve::idle(p2p).await,
             Scenario::Subscribers { subscribers, messages, silent } => {
                 subscribers::run(subscribers, messages, silent).await

@@ -12,6 +12,7 @@ mod estimates;
 mod hostile;
 mod hostile_fields;
 mod hostile_graphs;
+mod hostile_http;
 mod hostile_money;
 mod ipfs;
 mod ipfs_archives;
