@@ -16,6 +16,7 @@ from pathlib import Path
 
 import eth_account
 import typer.main
+from aleph.sdk.conf import settings
 from aleph_client.__main__ import app
 
 import cases
@@ -73,6 +74,9 @@ class Running:
             sys.stdout = open(1, "w", encoding="utf-8")
             sys.stderr = open(2, "w", encoding="utf-8")
             os.environ.update(environment)
+            if "IPFS_GATEWAY" in environment:
+                # the program has no setting for it: the one thing that is changed in it, for one case
+                type(settings).IPFS_GATEWAY = environment["IPFS_GATEWAY"]
             sys.argv = ["aleph", *self.arguments]
             PROGRAM()
             code = 0

@@ -255,6 +255,18 @@ class File(Group):
         equal(said.code, 0)
         return said.json()["content"]["item_hash"]
 
+    def upload_a_folder(self) -> str:
+        """The program gives folders to the public gateway; here this node stands for it."""
+        self.world.needs_money()
+        folder = self.world.home / "folder"
+        (folder / "sub").mkdir(parents=True)
+        (folder / "index.html").write_text(f"<p>{self.world.tag}</p>")
+        (folder / "sub/data.bin").write_bytes(os.urandom(400_000))
+        said = self.aleph("file", "upload", str(folder), IPFS_GATEWAY=f"{os.environ['ALEPH_API_HOST']}/ipfs/")
+        message = said.json()
+        contains(self.aleph("message", "get", message["item_hash"]).all, "processed")
+        return message["content"]["item_hash"]
+
     def upload_a_missing_one(self) -> str:
         said = self.aleph("file", "upload", str(self.world.home / "no-such-file"), code=1)
         contains(said.all, "File not found")

@@ -336,6 +336,15 @@ class Files(Group):
         equal(said["message_status"], "processed")
         return said["item_hash"]
 
+    def upload_a_folder_by_a_gateway(self) -> str:
+        """The node stands for the gateway of IPFS too."""
+        self.world.needs_money()
+        said = self.sign(
+            "file", "upload", str(self.world.home / "folder"), "--use-gateway-relay", "--ipfs-gateway", self.world.node,
+        ).documents()[-1]
+        equal(said["message_status"], "processed")
+        return said["item_hash"]
+
     def upload_by_holding_tokens(self) -> str:
         path = self.world.write("held.txt", f"held {self.world.tag}")
         said = self.sign("file", "upload", path, "--payment-type", "hold").documents()[-1]
