@@ -15,7 +15,7 @@ use super::Api;
 use super::errors::{ApiError, json_answer};
 use super::json::Object;
 use super::openapi::params::{AggregateListParams, AggregateParams};
-use super::openapi::shapes::{AggregatesOfOwner, AggregatesPage};
+use super::openapi::shapes::{AggregatesAnswer, AggregatesPage};
 use super::pages::{self, Cursor, Paging, Piece};
 use super::params::Params;
 
@@ -35,7 +35,7 @@ pub(super) fn name_of_path(file: &str) -> Result<&str, ApiError> {
     operation_id = "aggregates_of_address",
     params(("address" = String, Path, description = "The owner"), AggregateParams),
     responses(
-        (status = 200, description = "With `value_only` and one key: the value itself", body = AggregatesOfOwner),
+        (status = 200, description = "With `value_only` and one key: the value itself", body = AggregatesAnswer),
     ),
 )]
 pub(super) async fn of_address(

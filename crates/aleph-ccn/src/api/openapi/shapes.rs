@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, SchemaType};
 
 use super::params::{PaymentWord, StatusWord, TypeWord};
 
@@ -244,6 +245,26 @@ pub(in crate::api) struct AggregatesOfOwner {
     data: BTreeMap<String, Value>,
     /// With `with_info`, times and hashes by key.
     info: BTreeMap<String, AggregateInfo>,
+}
+
+/// The aggregates of an owner; with `value_only` and one key the value itself, which may be anything.
+#[derive(Debug)]
+pub(in crate::api) struct AggregatesAnswer;
+
+impl utoipa::PartialSchema for AggregatesAnswer {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let value = ObjectBuilder::new().schema_type(SchemaType::AnyValue).description(Some("The value."));
+        let all = utoipa::openapi::Ref::from_schema_name(AggregatesOfOwner::name());
+        AnyOfBuilder::new().item(all).item(value).into()
+    }
+}
+
+impl ToSchema for AggregatesAnswer {
+    fn schemas(schemas: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>) {
+        let all = <AggregatesOfOwner as utoipa::PartialSchema>::schema();
+        schemas.push((AggregatesOfOwner::name().into(), all));
+        <AggregatesOfOwner as ToSchema>::schemas(schemas);
+    }
 }
 
 /// When a key was made and changed, and by which messages.
