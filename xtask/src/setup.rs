@@ -80,6 +80,7 @@ pub(crate) fn run(screen: &Screen, purpose: Purpose) -> Result<()> {
         cargo_tool(screen, "cargo-deny", "0.20.2", "checks licences and sources; a few minutes, once")?;
         s3_server(screen)?;
         official_clients(screen);
+        old_peer(screen)?;
     }
     Ok(())
 }
@@ -216,6 +217,23 @@ fn official_clients(screen: &Screen) {
         Ok(()) => screen.line(Mark::Good, "official clients", "there"),
         Err(error) => screen.line(Mark::Skipped, "official clients", &format!("{error:#}")),
     }
+}
+
+/// The gossip peer on the reference's version of libp2p, for tests alone (`interop/README.md`). Not in
+/// cargo's folder of this workspace: nothing of it is shared, and it is built once.
+fn old_peer(screen: &Screen) -> Result<()> {
+    let target = places::cache().join("interop-target");
+    if !target.join("debug/aleph-interop-peer").is_file() {
+        screen.line(Mark::Skipped, "interop peer", "building it: an old libp2p; a few minutes, once");
+    }
+    cargo(["build", "--quiet", "--locked", "--manifest-path"])
+        .args([places::root().join("interop/Cargo.toml")])
+        .args(["--target-dir"])
+        .args([target])
+        .run()
+        .context("the old peer that tests talk to could not be built (interop/README.md)")?;
+    screen.line(Mark::Good, "interop peer", "there");
+    Ok(())
 }
 
 /// `version` is what is built here; one that is there already will do.

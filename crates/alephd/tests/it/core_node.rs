@@ -135,6 +135,12 @@ impl CoreNode {
         serde_json::from_str(&text).expect("JSON")
     }
 
+    /// Whatever the node answers.
+    pub(crate) async fn ask_for(&self, path: &str) -> (StatusCode, String) {
+        let answer = self.http.get(self.url(path)).send().await.expect("the node answers");
+        (answer.status(), answer.text().await.expect("a body"))
+    }
+
     /// Publishes one message, once, without its file; the status and the text of the answer.
     pub(crate) async fn publish_once(&mut self, item: &Item) -> (StatusCode, String) {
         let message = self.http.post(self.url("/api/v0/messages")).body(item.body.clone());
