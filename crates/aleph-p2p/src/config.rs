@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct NetworkConfig {
     pub announce: Announce,
     /// Bounds of memory and connections.
     pub limits: Limits,
+    /// File in which announced addresses survive a restart; none keeps them in memory only.
+    pub address_book: Option<PathBuf>,
 }
 
 impl Default for NetworkConfig {
@@ -31,6 +34,7 @@ impl Default for NetworkConfig {
             topics: Topics::default(),
             announce: Announce::default(),
             limits: Limits::default(),
+            address_book: None,
         }
     }
 }
@@ -91,12 +95,17 @@ pub struct Limits {
     /// Connections of one peer. The reference opens a new one with each dial and lets it idle out
     /// after 120 s, so that three or four are normal (`spec: p2p.md §3.3`).
     pub connections_per_peer: u32,
-    /// Connections that others opened.
+    /// Connections that strangers opened: neither configured nor in the node list.
     pub incoming: u32,
-    /// Connections altogether.
+    /// Those of them that come from one address (of IPv6: one network of 64 bits).
+    pub per_address: u32,
+    /// Connections altogether; what is above `incoming` is kept for peers that are no strangers.
     pub connections: u32,
     /// Incoming connections whose handshake is not done.
     pub handshakes: u32,
+    /// Those of them that come from one address; also how many may begin in a second in the long run,
+    /// and eight times as many at once.
+    pub handshakes_per_address: u32,
 }
 
 impl Default for Limits {
@@ -107,8 +116,10 @@ impl Default for Limits {
             commands: 1024,
             connections_per_peer: 8,
             incoming: 256,
+            per_address: 64,
             connections: 384,
-            handshakes: 64,
+            handshakes: 256,
+            handshakes_per_address: 16,
         }
     }
 }

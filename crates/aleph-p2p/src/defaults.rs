@@ -44,6 +44,16 @@ pub(crate) const MAX_CONTROL: usize = MAX_FRAME;
 /// A peer older than 0.50 sends up to 100 messages in a frame; ours sends one.
 pub(crate) const MAX_MESSAGES_PER_FRAME: usize = 500;
 
+/// Gossip streams that a peer opens on one connection before gossipsub gives the connection up, in the
+/// reference's version as in ours (`spec: p2p.md §2.2`).
+pub(crate) const MOST_STREAMS: usize = 5;
+
+/// How often the address book is written, if it changed.
+pub(crate) const BOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Peers with faults that are told at most.
+pub(crate) const FAULTY_TOLD: usize = 256;
+
 /// First ALIVE after start and pause between two (`spec: p2p.md §3.2`).
 pub(crate) const ALIVE_FIRST: Duration = Duration::from_secs(2);
 pub(crate) const ALIVE_EVERY: Duration = Duration::from_secs(120);

@@ -74,7 +74,8 @@ pub struct Received {
 pub enum Verdict {
     /// Pass it on.
     Accept,
-    /// It can't be valid for anyone; it stays here and counts against the peer that sent it.
+    /// It can't be valid for anyone; it stays here and counts against its author, and a little
+    /// against a stranger that passed it on.
     Reject,
     /// It stays here; nobody is to blame.
     Ignore,
@@ -88,21 +89,27 @@ pub enum Verdict {
 pub struct Ticket {
     /// `None` once used. The channel has no bound of its own; tickets do ([`crate::Limits::verdicts`]).
     reply: Option<mpsc::UnboundedSender<Judgement>>,
-    id: GossipId,
-    from: PeerId,
+    about: Box<About>,
+}
+
+/// What a verdict is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) id: GossipId,
+    pub(crate) author: PeerId,
+    pub(crate) from: PeerId,
 }
 
 /// A verdict on its way to the swarm.
 #[derive(Debug)]
 pub(crate) struct Judgement {
-    pub(crate) id: GossipId,
-    pub(crate) from: PeerId,
+    pub(crate) about: About,
     pub(crate) verdict: Verdict,
 }
 
 impl Ticket {
-    pub(crate) fn new(id: GossipId, from: PeerId, reply: mpsc::UnboundedSender<Judgement>) -> Self {
-        Self { reply: Some(reply), id, from }
+    pub(crate) fn new(about: About, reply: mpsc::UnboundedSender<Judgement>) -> Self {
+        Self { reply: Some(reply), about: Box::new(about) }
     }
 
     /// Decides. Never blocks; may be called on any thread.
@@ -113,7 +120,7 @@ impl Ticket {
     fn send(&mut self, verdict: Verdict) {
         if let Some(reply) = self.reply.take() {
             // A network that is gone forwards nothing.
-            let _ = reply.send(Judgement { id: self.id, from: self.from, verdict });
+            let _ = reply.send(Judgement { about: *self.about, verdict });
         }
     }
 }

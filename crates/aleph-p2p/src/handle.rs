@@ -8,7 +8,9 @@ use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::peers::{HttpPeer, PeerInfo, PeerTable};
+use crate::defaults::FAULTY_TOLD;
+use crate::peers::{HttpPeer, KnownAddress, PeerInfo, PeerTable};
+use crate::standing::{Standing, Standings};
 use crate::{ConfiguredPeer, MAX_PUBLISH, PublishError, PublishOutcome, encode_payload};
 
 /// The application's end of the network. Cheap to clone; the network stops when the last clone is
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) own_url: Option<String>,
     pub(crate) listening: Mutex<Vec<Multiaddr>>,
     pub(crate) peers: Mutex<PeerTable>,
+    /// Locked after `peers` by who needs both.
+    pub(crate) standings: Arc<Mutex<Standings>>,
     pub(crate) counters: Counters,
 }
 
@@ -55,6 +59,7 @@ pub(crate) struct Counters {
     pub(crate) unheard: AtomicU64,
     pub(crate) missed: AtomicU64,
     pub(crate) failed_dials: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 /// What the network did since it started. All are counts of messages unless said otherwise.
@@ -82,6 +87,12 @@ pub struct Stats {
     pub missed: u64,
     /// Failed attempts to dial, not messages.
     pub failed_dials: u64,
+    /// Connections that were not taken, not messages.
+    pub refused: u64,
+    /// Peers that are shunned, now.
+    pub shunned_peers: usize,
+    /// Addresses that are shunned, now.
+    pub shunned_addresses: usize,
 }
 
 pub(crate) fn bump(counter: &AtomicU64, by: u64) {
@@ -127,6 +138,19 @@ impl NetworkHandle {
         self.shared.peers.lock().infos()
     }
 
+    /// Peers that did something wrong and are not connected: shunned ones, and authors that only others
+    /// are connected to. The worst first, a few hundred at most.
+    pub fn faulty_peers(&self) -> Vec<Standing> {
+        let faulty = self.shared.standings.lock().faulty(FAULTY_TOLD, Instant::now());
+        let connected: HashSet<PeerId> = self.peers().into_iter().map(|info| info.peer).collect();
+        faulty.into_iter().filter(|standing| !connected.contains(&standing.peer)).collect()
+    }
+
+    /// What believed peers announced within a day, the freshest first.
+    pub fn known_addresses(&self) -> Vec<KnownAddress> {
+        self.shared.peers.lock().known(Instant::now())
+    }
+
     /// The HTTP APIs of other nodes: announced within a day, the freshest first, then configured.
     /// Never this node's own.
     pub fn http_peers(&self) -> Vec<HttpPeer> {
@@ -156,6 +180,7 @@ impl NetworkHandle {
             let table = self.shared.peers.lock();
             (table.infos().len(), table.subscribers())
         };
+        let (shunned_peers, shunned_addresses) = self.shared.standings.lock().shunned(Instant::now());
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.shared.counters;
         Stats {
@@ -170,6 +195,9 @@ impl NetworkHandle {
             unheard: of(&counters.unheard),
             missed: of(&counters.missed),
             failed_dials: of(&counters.failed_dials),
+            refused: of(&counters.refused),
+            shunned_peers,
+            shunned_addresses,
         }
     }
 

@@ -8,6 +8,9 @@
 //!
 //! * Nothing is forwarded before the application judged it: every [`Received`] message carries a
 //!   [`Ticket`], and only [`Verdict::Accept`] within [`VERDICT_WITHIN`] makes it travel on.
+//! * What is beyond an author's budget is not taken, a peer that sends too much is read slowly, and a
+//!   stranger that does wrong is shunned. Configured and listed peers never are, and what one peer
+//!   did costs no other one's messages.
 //! * Every queue is bounded. When the application is slower than the network, the swarm is not
 //!   read, and TCP slows the peers down.
 //! * A message published while nobody listens waits in a small outbox for [`OUTBOX_FOR`].
@@ -35,6 +38,7 @@
 //! ```
 
 mod announcement;
+mod book;
 mod config;
 mod defaults;
 mod error;
@@ -44,6 +48,7 @@ mod key;
 mod network;
 mod payload;
 mod peers;
+mod standing;
 
 pub use announcement::{Announcement, PeerType};
 pub use config::{Announce, ConfiguredPeer, InvalidPeer, Limits, NetworkConfig, Topics};
@@ -55,4 +60,5 @@ pub use key::{KeyError, KeyType, NodeKey};
 pub use libp2p::{Multiaddr, PeerId};
 pub use network::Network;
 pub use payload::{decode_payload, encode_payload, gossip_id};
-pub use peers::{HttpPeer, PeerInfo};
+pub use peers::{HttpPeer, KnownAddress, PeerInfo};
+pub use standing::{Fault, Offence, Standing, Trust};

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use futures_util::StreamExt as _;
 use libp2p::core::transport::TransportError;
@@ -15,14 +16,18 @@ use tokio::sync::mpsc;
 
 use crate::handle::{Counters, Shared};
 use crate::peers::PeerTable;
-use crate::{Event, NetworkConfig, NetworkHandle, NodeKey, StartError, defaults};
+use crate::standing::Standings;
+use crate::{ConfiguredPeer, Event, NetworkConfig, NetworkHandle, NodeKey, StartError, book, defaults};
 
 mod behaviour;
 mod dialer;
+mod gate;
 mod gossip;
 mod lookup;
 mod outbox;
+mod pace;
 mod pending;
+mod seen;
 mod task;
 
 use behaviour::Behaviour;
@@ -31,8 +36,9 @@ use behaviour::Behaviour;
 #[derive(Debug)]
 pub struct Network;
 
-/// Streams of one connection: gossip needs two, the rest is room for other protocols.
-const MAX_STREAMS: usize = 256;
+/// Streams of one connection: gossip needs two, the rest is room for other protocols. Each may hold
+/// 256 KiB unread, more only while it is read fast.
+const MAX_STREAMS: usize = 64;
 
 impl Network {
     /// Listens, starts to dial the configured peers, and returns the two ends: commands go into
@@ -45,16 +51,25 @@ impl Network {
         config: NetworkConfig,
         key: NodeKey,
     ) -> Result<(NetworkHandle, mpsc::Receiver<Event>), StartError> {
-        let mut swarm = build(&config, key)?;
+        let now = Instant::now();
+        let configured = config.peers.iter().filter_map(ConfiguredPeer::peer_id);
+        let standings = Arc::new(Mutex::new(Standings::new(configured, now)));
+        let mut swarm = build(&config, key, &standings)?;
         let listening = listen(&mut swarm, &config.listen).await?;
         let me = *swarm.local_peer_id();
         tracing::info!(peer = %me, ?listening, "gossip is listening");
 
+        let mut peers = PeerTable::new(me, config.peers.clone(), Arc::clone(&standings));
+        if let Some(path) = config.address_book.clone() {
+            let entries = tokio::task::spawn_blocking(move || book::load_or_tell(&path)).await;
+            peers.restore(entries.unwrap_or_default(), now, SystemTime::now());
+        }
         let shared = Arc::new(Shared {
             me,
             own_url: config.announce.http.clone(),
             listening: Mutex::new(listening),
-            peers: Mutex::new(PeerTable::new(me, config.peers.clone())),
+            peers: Mutex::new(peers),
+            standings,
             counters: Counters::default(),
         });
         let (commands, incoming) = mpsc::channel(config.limits.commands.max(1));
@@ -65,7 +80,11 @@ impl Network {
     }
 }
 
-fn build(config: &NetworkConfig, key: NodeKey) -> Result<Swarm<Behaviour>, StartError> {
+fn build(
+    config: &NetworkConfig,
+    key: NodeKey,
+    standings: &Arc<Mutex<Standings>>,
+) -> Result<Swarm<Behaviour>, StartError> {
     let pair = key.into_pair();
     let setup = |error: &dyn std::fmt::Display| StartError::Setup(error.to_string());
     let mut muxer = yamux::Config::default();
@@ -77,7 +96,7 @@ fn build(config: &NetworkConfig, key: NodeKey) -> Result<Swarm<Behaviour>, Start
         .timeout(defaults::CONNECT_TIMEOUT)
         .boxed();
     let peer = pair.public().to_peer_id();
-    let behaviour = Behaviour::new(config, pair).map_err(StartError::Setup)?;
+    let behaviour = Behaviour::new(config, pair, standings).map_err(StartError::Setup)?;
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(defaults::IDLE_TIMEOUT);
     Ok(Swarm::new(transport, behaviour, peer, settings))
 }

@@ -1,13 +1,17 @@
 //! Who is there and what is known of them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
+use parking_lot::Mutex;
 
+use crate::book::Entry;
 use crate::defaults::{KNOWN_PEERS, PEER_AGE};
+use crate::standing::{Offence, Standing, Standings, Trust};
 use crate::{Announcement, ConfiguredPeer, PeerType, Verdict};
 
 /// A connected peer.
@@ -33,6 +37,21 @@ pub struct PeerInfo {
     pub rejected: u64,
     /// Messages that it was too slow to take.
     pub missed: u64,
+    /// How it stands with this node, and why.
+    pub standing: Standing,
+}
+
+/// What a believed peer announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownAddress {
+    /// Who announced it.
+    pub peer: PeerId,
+    /// Of which service.
+    pub kind: PeerType,
+    /// The address as it was announced.
+    pub address: String,
+    /// How long ago.
+    pub age: Duration,
 }
 
 /// The HTTP API of another node.
@@ -63,13 +82,13 @@ pub(crate) struct PeerTable {
     me: PeerId,
     configured: Vec<ConfiguredPeer>,
     connected: HashMap<PeerId, Connected>,
-    allowed: HashSet<PeerId>,
+    standings: Arc<Mutex<Standings>>,
     known: HashMap<(PeerId, PeerType), Known>,
 }
 
 impl PeerTable {
-    pub(crate) fn new(me: PeerId, configured: Vec<ConfiguredPeer>) -> Self {
-        Self { me, configured, connected: HashMap::new(), allowed: HashSet::new(), known: HashMap::new() }
+    pub(crate) fn new(me: PeerId, configured: Vec<ConfiguredPeer>, standings: Arc<Mutex<Standings>>) -> Self {
+        Self { me, configured, connected: HashMap::new(), standings, known: HashMap::new() }
     }
 
     /// Notes a connection; says whether it is the peer's first.
@@ -81,6 +100,7 @@ impl PeerTable {
         dialled: bool,
         now: Instant,
     ) -> bool {
+        let standing = self.standings.lock().of(&peer, now);
         let entry = self.connected.entry(peer).or_insert_with(|| Connected {
             info: PeerInfo {
                 peer,
@@ -93,6 +113,7 @@ impl PeerTable {
                 messages: 0,
                 rejected: 0,
                 missed: 0,
+                standing,
             },
             connections: Vec::new(),
             first_at: now,
@@ -153,9 +174,21 @@ impl PeerTable {
         }
     }
 
-    pub(crate) fn judged(&mut self, peer: &PeerId, verdict: Verdict) {
-        if let (Some(entry), Verdict::Reject) = (self.connected.get_mut(peer), verdict) {
-            entry.info.rejected += 1;
+    /// What a verdict says of who wrote a message and of who sent it.
+    pub(crate) fn judged(&mut self, author: &PeerId, from: &PeerId, verdict: Verdict, now: Instant) {
+        match verdict {
+            Verdict::Accept => self.standings.lock().useful(from, now),
+            Verdict::Ignore => {}
+            Verdict::Reject => {
+                if let Some(entry) = self.connected.get_mut(from) {
+                    entry.info.rejected += 1;
+                }
+                let mut standings = self.standings.lock();
+                standings.blame(author, Offence::PublishedInvalid, 1, now);
+                if author != from {
+                    standings.blame(from, Offence::PassedOnInvalid, 1, now);
+                }
+            }
         }
     }
 
@@ -166,13 +199,19 @@ impl PeerTable {
     }
 
     pub(crate) fn infos(&self) -> Vec<PeerInfo> {
-        let mut infos: Vec<_> = self.connected.values().map(|entry| entry.info.clone()).collect();
+        let standings = self.standings.lock();
+        let now = Instant::now();
+        let mut infos: Vec<_> = self
+            .connected
+            .values()
+            .map(|entry| PeerInfo { standing: standings.of(&entry.info.peer, now), ..entry.info.clone() })
+            .collect();
         infos.sort_by_key(|info| info.since);
         infos
     }
 
     pub(crate) fn allow(&mut self, peers: HashSet<PeerId>) {
-        self.allowed = peers;
+        self.standings.lock().set_listed(peers);
         // What a peer said while it was allowed is not believed any longer than that.
         let believed: HashSet<PeerId> =
             self.known.keys().map(|(peer, _)| *peer).filter(|peer| self.is_allowed(peer)).collect();
@@ -181,9 +220,7 @@ impl PeerTable {
 
     /// Whether announcements of `peer` are believed (`spec: p2p.md §3.2`).
     pub(crate) fn is_allowed(&self, peer: &PeerId) -> bool {
-        *peer != self.me
-            && (self.allowed.contains(peer)
-                || self.configured.iter().any(|configured| configured.peer_id() == Some(*peer)))
+        *peer != self.me && self.standings.lock().trust(peer) != Trust::Stranger
     }
 
     /// Remembers what an allowed peer said of itself.
@@ -196,6 +233,51 @@ impl PeerTable {
             }
         }
         self.known.insert(key, Known { address: said.address.clone(), seen: now });
+    }
+
+    /// What the address book is to hold.
+    pub(crate) fn book(&self, now: Instant, clock: SystemTime) -> Vec<Entry> {
+        let since_1970 = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut entries: Vec<Entry> = self
+            .known
+            .iter()
+            .map(|((peer, kind), known)| Entry {
+                peer: peer.to_string(),
+                kind: *kind,
+                address: known.address.clone(),
+                seen: since_1970.saturating_sub(now.saturating_duration_since(known.seen)).as_secs(),
+            })
+            .collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.seen));
+        entries
+    }
+
+    /// Takes over what an address book holds, as far as it is not too old.
+    pub(crate) fn restore(&mut self, entries: Vec<Entry>, now: Instant, clock: SystemTime) {
+        let since_1970 = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        for entry in entries {
+            let age = since_1970.saturating_sub(Duration::from_secs(entry.seen));
+            let (Some(peer), Some(seen)) = (entry.peer_id(), now.checked_sub(age)) else { continue };
+            if age < PEER_AGE && peer != self.me && self.known.len() < KNOWN_PEERS {
+                self.known.insert((peer, entry.kind), Known { address: entry.address, seen });
+            }
+        }
+    }
+
+    pub(crate) fn known(&self, now: Instant) -> Vec<KnownAddress> {
+        let mut known: Vec<KnownAddress> = self
+            .known
+            .iter()
+            .map(|((peer, kind), known)| KnownAddress {
+                peer: *peer,
+                kind: *kind,
+                address: known.address.clone(),
+                age: now.saturating_duration_since(known.seen),
+            })
+            .filter(|known| known.age < PEER_AGE)
+            .collect();
+        known.sort_by_key(|known| known.age);
+        known
     }
 
     /// Addresses to dial, of peers that announced one within a day.
@@ -244,6 +326,33 @@ impl PeerTable {
 mod tests {
     use super::*;
 
+    fn table(me: PeerId, configured: Vec<ConfiguredPeer>) -> PeerTable {
+        let ids = configured.iter().filter_map(ConfiguredPeer::peer_id);
+        let standings = Arc::new(Mutex::new(Standings::new(ids, Instant::now())));
+        PeerTable::new(me, configured, standings)
+    }
+
+    #[test]
+    fn an_address_book_survives_and_what_is_old_in_it_does_not() {
+        let (peer, start, clock) = (PeerId::random(), Instant::now(), SystemTime::now());
+        let mut before = table(PeerId::random(), Vec::new());
+        before.announced(peer, &said(PeerType::P2p, "/ip4/1.2.3.4/tcp/4025"), start);
+        before.announced(peer, &said(PeerType::Http, "http://1.2.3.4:4024"), start);
+        let book = before.book(start, clock);
+        assert_eq!(book.len(), 2);
+        let mut after = table(PeerId::random(), Vec::new());
+        after.restore(book.clone(), start, clock + Duration::from_secs(60));
+        assert_eq!(after.announced_addresses(start), before.announced_addresses(start));
+        assert_eq!(after.known(start)[0].age.as_secs(), 60);
+        assert_eq!(after.http_peers(start, None).len(), 1);
+        let mut late = table(PeerId::random(), Vec::new());
+        late.restore(book.clone(), start, clock + PEER_AGE);
+        assert!(late.known.is_empty());
+        let mut own = table(peer, Vec::new());
+        own.restore(book, start, clock);
+        assert!(own.known.is_empty(), "a node does not dial itself");
+    }
+
     fn said(peer_type: PeerType, address: &str) -> Announcement {
         Announcement { address: address.to_owned(), peer_type, version: None }
     }
@@ -255,7 +364,7 @@ mod tests {
             address: format!("/ip4/127.0.0.1/tcp/1/p2p/{a}").parse().unwrap(),
             http: Some("http://a:1/".to_owned()),
         };
-        let mut table = PeerTable::new(me, vec![configured]);
+        let mut table = table(me, vec![configured]);
         let start = Instant::now();
         assert_eq!(table.http_peers(start, None)[0].url, "http://a:1");
         table.announced(a, &said(PeerType::Http, "http://a:1"), start);
@@ -272,7 +381,7 @@ mod tests {
     #[test]
     fn only_configured_and_allowed_peers_are_believed() {
         let (me, a, b) = (PeerId::random(), PeerId::random(), PeerId::random());
-        let mut table = PeerTable::new(me, Vec::new());
+        let mut table = table(me, Vec::new());
         assert!(!table.is_allowed(&a));
         table.allow([a, me].into());
         assert!(table.is_allowed(&a) && !table.is_allowed(&b) && !table.is_allowed(&me));
@@ -285,7 +394,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut table = PeerTable::new(PeerId::random(), Vec::new());
+        let mut table = table(PeerId::random(), Vec::new());
         let start = Instant::now();
         for index in 0..KNOWN_PEERS as u64 + 10 {
             let address = format!("http://{index}");

@@ -1,31 +1,38 @@
-use libp2p::connection_limits::{self, ConnectionLimits};
+use std::sync::Arc;
+
 use libp2p::identity::Keypair;
 use libp2p::ping;
 use libp2p::swarm::NetworkBehaviour;
+use parking_lot::Mutex;
 
+use super::gate::Gate;
 use super::gossip::Gossip;
 use crate::NetworkConfig;
+use crate::standing::Standings;
 
-/// The protocols that this node speaks. Block exchange and reconciliation become further fields.
+/// The protocols that this node speaks.
+///
+/// A further protocol (block exchange, reconciliation) is a further field here, an arm in
+/// [`super::task::Task::on_swarm`] for its events, and a [`crate::handle::Command`] for what the
+/// application asks of it. What it learns of peers it tells `standings`.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     /// First, so that nothing is spent on a connection that is one too many.
-    limits: connection_limits::Behaviour,
+    pub(crate) gate: Gate,
     pub(crate) gossip: Gossip,
     /// Finds dead connections to peers that answer it (`spec: p2p.md §4`: not to be relied on).
     ping: ping::Behaviour,
 }
 
 impl Behaviour {
-    pub(crate) fn new(config: &NetworkConfig, key: Keypair) -> Result<Self, String> {
-        let limits = ConnectionLimits::default()
-            .with_max_established_per_peer(Some(config.limits.connections_per_peer))
-            .with_max_established_incoming(Some(config.limits.incoming))
-            .with_max_established(Some(config.limits.connections))
-            .with_max_pending_incoming(Some(config.limits.handshakes));
+    pub(crate) fn new(
+        config: &NetworkConfig,
+        key: Keypair,
+        standings: &Arc<Mutex<Standings>>,
+    ) -> Result<Self, String> {
         Ok(Self {
-            limits: connection_limits::Behaviour::new(limits),
-            gossip: Gossip::new(&config.topics, key)?,
+            gate: Gate::new(config.limits.clone(), Arc::clone(standings)),
+            gossip: Gossip::new(&config.topics, key, Arc::clone(standings))?,
             ping: ping::Behaviour::new(ping::Config::new()),
         })
     }

@@ -1,6 +1,7 @@
-//! Gossipsub with the network's settings, and a cure for the restart hazard.
+//! Gossipsub with the network's settings, budgets of its peers, and a cure for the restart hazard.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,21 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionHandler, ConnectionId, FromSwarm, NetworkBehaviour,
+    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
+use parking_lot::Mutex;
 
+use super::pace::{Pace, Paced, PacedHandler};
+use super::seen::Seen;
+use crate::standing::{Admission, Offence, Standings};
 use crate::{Topics, defaults, gossip_id};
+
+type InnerHandler = <gossipsub::Behaviour as NetworkBehaviour>::ConnectionHandler;
+
+/// What a peer sent.
+type FromPeer = <InnerHandler as ConnectionHandler>::ToBehaviour;
 
 /// A connection is dead when its peer greets again on one that is younger by this much. Nodes that
 /// dial each other at the same time are closer than that.
@@ -34,7 +44,13 @@ const OUTLIVED: Duration = Duration::from_secs(5);
 /// A peer greets with its subscriptions when it believes that it has no other connection: a
 /// reference node on the first one only, a node of ours dials only when it has none. So a greeting
 /// on a younger connection says that the older ones are dead.
+///
+/// What a frame brings passes the budgets ([`Standings`]) before gossipsub sees it: what it takes in it
+/// remembers for half an hour.
 pub(crate) struct Gossip {
+    standings: Arc<Mutex<Standings>>,
+    paces: HashMap<PeerId, Arc<Pace>>,
+    seen: Seen,
     inner: gossipsub::Behaviour,
     connections: HashMap<PeerId, Vec<(ConnectionId, Instant)>>,
     /// Where the inner behaviour's next events come from: it is polled dry after each input.
@@ -45,7 +61,11 @@ pub(crate) struct Gossip {
 }
 
 impl Gossip {
-    pub(crate) fn new(topics: &Topics, key: Keypair) -> Result<Self, String> {
+    pub(crate) fn new(
+        topics: &Topics,
+        key: Keypair,
+        standings: Arc<Mutex<Standings>>,
+    ) -> Result<Self, String> {
         let config = ConfigBuilder::default()
             .validation_mode(ValidationMode::Strict)
             .validate_messages()
@@ -65,6 +85,9 @@ impl Gossip {
             inner.subscribe(topic).map_err(|error| error.to_string())?;
         }
         Ok(Self {
+            standings,
+            paces: HashMap::new(),
+            seen: Seen::default(),
             inner,
             connections: HashMap::new(),
             heard_on: None,
@@ -72,6 +95,51 @@ impl Gossip {
             messages: messages.hash(),
             alive: alive.hash(),
         })
+    }
+
+    fn paced(&mut self, peer: PeerId, handler: InnerHandler) -> PacedHandler<InnerHandler> {
+        let pace = self.paces.entry(peer).or_insert_with(Pace::new);
+        PacedHandler::new(handler, Arc::clone(pace))
+    }
+
+    /// Takes out of a frame what is beyond the budgets, and slows its sender down.
+    ///
+    /// A message costs its author once; each copy costs who sends it a part of its frames.
+    fn within_budgets(&mut self, peer: &PeerId, event: FromPeer) -> FromPeer {
+        let FromPeer::Message { mut rpc, invalid_messages } = event else { return event };
+        let now = Instant::now();
+        let messages = rpc.messages.len() + invalid_messages.len();
+        let bytes = rpc.messages.iter().map(|message| message.data.len()).sum::<usize>()
+            + invalid_messages.iter().map(|(message, _)| message.data.len()).sum::<usize>();
+        let mut standings = self.standings.lock();
+        let pause = standings.frame(peer, messages, bytes, now);
+        if !invalid_messages.is_empty() {
+            standings.blame(peer, Offence::BadEnvelope, invalid_messages.len() as u64, now);
+        }
+        rpc.messages.retain(|message| {
+            let id = gossip_id(&message.data);
+            if self.seen.contains(id) {
+                return true;
+            }
+            let taken =
+                message.source.is_some_and(|author| standings.admit(&author, now) == Admission::Taken);
+            if taken {
+                self.seen.insert(id);
+            }
+            taken
+        });
+        drop(standings);
+        // Others would be remembered as long as the peer is connected, and there is no end of names.
+        rpc.subscriptions.retain(|subscription| {
+            subscription.topic_hash == self.messages || subscription.topic_hash == self.alive
+        });
+        if !pause.is_zero()
+            && let Some(pace) = self.paces.get(peer)
+        {
+            pace.pause(pause);
+        }
+        // Gossipsub would only log them, each.
+        FromPeer::Message { rpc, invalid_messages: Vec::new() }
     }
 
     /// The peer greeted on the connection that was heard last.
@@ -103,7 +171,7 @@ impl Gossip {
 }
 
 impl NetworkBehaviour for Gossip {
-    type ConnectionHandler = <gossipsub::Behaviour as NetworkBehaviour>::ConnectionHandler;
+    type ConnectionHandler = PacedHandler<InnerHandler>;
     type ToSwarm = gossipsub::Event;
 
     fn handle_pending_inbound_connection(
@@ -122,7 +190,8 @@ impl NetworkBehaviour for Gossip {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
+        let handler = self.inner.handle_established_inbound_connection(connection, peer, local, remote)?;
+        Ok(self.paced(peer, handler))
     }
 
     fn handle_pending_outbound_connection(
@@ -143,7 +212,9 @@ impl NetworkBehaviour for Gossip {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_outbound_connection(connection, peer, address, role, port)
+        let handler =
+            self.inner.handle_established_outbound_connection(connection, peer, address, role, port)?;
+        Ok(self.paced(peer, handler))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -172,6 +243,10 @@ impl NetworkBehaviour for Gossip {
                     other_established: 0,
                 }));
             }
+            FromSwarm::ConnectionClosed(event) => {
+                self.paces.remove(&event.peer_id);
+                self.inner.on_swarm_event(FromSwarm::ConnectionClosed(event));
+            }
             other => self.inner.on_swarm_event(other),
         }
     }
@@ -183,7 +258,19 @@ impl NetworkBehaviour for Gossip {
         event: THandlerOutEvent<Self>,
     ) {
         self.heard_on = Some(connection);
-        self.inner.on_connection_handler_event(peer, connection, event);
+        match event {
+            Paced::Inner(event) => {
+                let event = self.within_budgets(&peer, event);
+                self.inner.on_connection_handler_event(peer, connection, event);
+            }
+            Paced::Reopened(times) => {
+                self.standings.lock().blame(&peer, Offence::UnreadableFrame, 1, Instant::now());
+                // Gossipsub listens to no more on this connection.
+                if times >= defaults::MOST_STREAMS {
+                    self.outlived.push_back((peer, connection));
+                }
+            }
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt as _;
 use libp2p::gossipsub::{self, MessageAcceptance};
@@ -16,8 +16,9 @@ use super::behaviour::Behaviour;
 use super::dialer::{Dialer, TargetId};
 use super::outbox::Outbox;
 use super::pending::Pending;
-use crate::defaults::{GOODBYE, SETTLE, TICK};
-use crate::event::Judgement;
+use crate::book;
+use crate::defaults::{BOOK_EVERY, GOODBYE, SETTLE, TICK};
+use crate::event::{About, Judgement};
 use crate::handle::{Command, Shared, bump};
 use crate::{Event, NetworkConfig, PublishError, PublishOutcome, Verdict, gossip_id};
 
@@ -50,6 +51,8 @@ pub(super) struct Task {
     started: Instant,
     last_alive: Option<Instant>,
     next_alive: Instant,
+    book_changed: bool,
+    next_book: Instant,
     /// Pause before the next dial, of peers that were hung up on.
     paused: HashMap<PeerId, Duration>,
 }
@@ -73,6 +76,7 @@ impl Task {
         for peer in &config.peers {
             dialer.configure(peer, started);
         }
+        dialer.announced(&shared.peers.lock().announced_addresses(started), started);
         Self {
             swarm,
             next_alive: started + config.announce.first,
@@ -90,6 +94,8 @@ impl Task {
             lookups: JoinSet::new(),
             started,
             last_alive: None,
+            book_changed: false,
+            next_book: started,
             paused: HashMap::new(),
         }
     }
@@ -117,11 +123,14 @@ impl Task {
                 }
                 _ = ticks.tick() => self.on_tick(),
             };
+            self.hang_up_on_shunned();
             if let Next::Stop(done) = next {
                 break done;
             }
         };
         self.say_goodbye().await;
+        self.next_book = Instant::now();
+        self.keep_book(Instant::now());
         drop(self);
         if let Some(done) = done {
             // Nobody waits any more: fine.
@@ -141,6 +150,28 @@ impl Task {
             }
         }
         Next::Go
+    }
+
+    fn hang_up_on_shunned(&mut self) {
+        loop {
+            let next = self.shared.standings.lock().next_to_hang_up();
+            let Some(peer) = next else { return };
+            // An error means that it is gone already.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    /// Writes the address book if it changed; beside the loop, since a disk may be slow.
+    fn keep_book(&mut self, now: Instant) {
+        if !self.book_changed || now < self.next_book {
+            return;
+        }
+        self.next_book = now + BOOK_EVERY;
+        self.book_changed = false;
+        let entries = self.shared.peers.lock().book(now, SystemTime::now());
+        if let Some(path) = self.config.address_book.clone() {
+            drop(tokio::task::spawn_blocking(move || book::save_or_tell(&path, &entries)));
+        }
     }
 
     fn obey(&mut self, command: Option<Command>) -> Next {
@@ -228,7 +259,7 @@ impl Task {
     }
 
     fn judge(&mut self, judgement: &Judgement) -> Next {
-        let Judgement { id, from, verdict } = *judgement;
+        let Judgement { about: About { id, author, from }, verdict } = *judgement;
         let in_time = self.pending.judged(id);
         let counters = &self.shared.counters;
         match verdict {
@@ -236,7 +267,7 @@ impl Task {
             Verdict::Reject => bump(&counters.rejected, 1),
             Verdict::Ignore => bump(&counters.ignored, 1),
         }
-        self.shared.peers.lock().judged(&from, verdict);
+        self.shared.peers.lock().judged(&author, &from, verdict, Instant::now());
         let acceptance = match verdict {
             Verdict::Accept => MessageAcceptance::Accept,
             Verdict::Reject => MessageAcceptance::Reject,
@@ -256,6 +287,9 @@ impl Task {
             return Next::Stop(None);
         }
         self.pending.expire(now);
+        self.keep_book(now);
+        let refused = self.swarm.behaviour().gate.refused();
+        self.shared.counters.refused.store(refused, std::sync::atomic::Ordering::Relaxed);
         self.flush_outbox();
         let lost = self.outbox.expire(now);
         bump(&self.shared.counters.unheard, lost);

@@ -10,6 +10,7 @@ use libp2p::{PeerId, ping};
 
 use super::{Next, Task};
 use crate::defaults::DIAL_FAST;
+use crate::event::About;
 use crate::handle::bump;
 use crate::network::behaviour::BehaviourEvent;
 use crate::{Announcement, Event, PeerType, Received, Ticket, gossip_id};
@@ -19,7 +20,7 @@ impl Task {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
-            SwarmEvent::Behaviour(BehaviourEvent::Limits(event)) => match event {},
+            SwarmEvent::Behaviour(BehaviourEvent::Gate(event)) => match event {},
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
@@ -123,7 +124,7 @@ impl Task {
         bump(&self.shared.counters.received, 1);
         self.shared.peers.lock().message_from(&from);
         self.pending.add(id, Instant::now());
-        let ticket = Ticket::new(id, from, self.verdict_sender.clone());
+        let ticket = Ticket::new(About { id, author, from }, self.verdict_sender.clone());
         self.emit(Event::Message(Received { id, author, from, data, ticket }));
     }
 
@@ -141,6 +142,7 @@ impl Task {
                 return;
             }
             table.announced(author, &announcement, now);
+            self.book_changed = true;
             table.announced_addresses(now)
         };
         if announcement.peer_type == PeerType::P2p {
