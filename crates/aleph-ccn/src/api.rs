@@ -32,6 +32,7 @@ mod messages;
 mod metrics;
 mod node_info;
 mod node_metrics;
+mod node_peers;
 mod node_sync;
 mod openapi;
 mod pages;
@@ -243,6 +244,7 @@ fn node_routes(routes: Routes) -> Routes {
         .add(routes!(node_info::placement))
         .add(routes!(node_info::health))
         .add(routes!(node_sync::get))
+        .add(routes!(node_peers::get))
         .add(routes!(node_metrics::core))
         .add(routes!(node_metrics::compute))
         .add(routes!(digest::get))

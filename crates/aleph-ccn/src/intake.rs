@@ -3,3 +3,6 @@
 pub(crate) mod catch_up;
 pub(crate) mod genesis;
 pub(crate) mod gossip;
+mod refusals;
+
+pub(crate) use refusals::Refusals;

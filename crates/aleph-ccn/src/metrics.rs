@@ -117,6 +117,8 @@ pub struct Metrics {
     pub gossip_received: Counter,
     /// Gossip payloads that were no message.
     pub gossip_garbage: Counter,
+    /// Of gossiped messages with a wrong signature, those whose refusal was not stored: there were too many.
+    pub gossip_unrecorded: Counter,
     /// Messages given to gossip.
     pub gossip_published: Counter,
     /// Messages that were not given to gossip because it was too slow; others catch up on them.

@@ -325,9 +325,13 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     }
     tasks.spawn(outlet::run(to_do, network, resolver, Arc::clone(&metrics)));
     if let Some(events) = events {
-        let gossip =
-            gossip::run(events, pipeline.clone(), Arc::clone(&metrics), Arc::clone(&nudge), stopping.clone());
-        tasks.spawn(gossip);
+        let gossip = gossip::Gossip {
+            pipeline: pipeline.clone(),
+            store: store.clone(),
+            metrics: Arc::clone(&metrics),
+            new_peer: Arc::clone(&nudge),
+        };
+        tasks.spawn(gossip.run(events, stopping.clone()));
     }
     for parsed in genesis {
         let hash = parsed.message.item_hash.clone();
@@ -450,6 +454,7 @@ async fn start_network(
         peers,
         topics: Topics { messages: config.p2p.topic.clone(), alive: config.p2p.alive_topic.clone() },
         announce: Announce { address: announced, http: http_url, ..Announce::default() },
+        address_book: Some(config.storage.data_dir.join("peers.json")),
         ..aleph_p2p::NetworkConfig::default()
     };
     Ok(Some(Network::start(network, key).await?))

@@ -35,6 +35,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 use crate::files::{self, Files};
+use crate::intake::Refusals;
 use crate::metrics::Metrics;
 pub(crate) use collected::Collected;
 use known::Known;
@@ -185,6 +186,7 @@ pub(crate) struct Shared {
     known: Known,
     collected: Arc<Collected>,
     waiters: Mutex<HashMap<ItemHash, Vec<oneshot::Sender<Outcome>>>>,
+    refusals: Arc<Refusals>,
     /// Why the last batch could not be stored; none once one was.
     trouble: Mutex<Option<String>>,
 }
@@ -228,7 +230,8 @@ impl Pipeline {
         let (batches, to_write) = crossbeam_channel::bounded(WRITE_QUEUE);
         let (feed, _) = broadcast::channel(FEED);
         let shared = Arc::new(Shared::default());
-        let verifier = verify::Verifier::new(options.verify_threads, files, Arc::clone(&metrics))?;
+        let refusals = Arc::clone(&shared.refusals);
+        let verifier = verify::Verifier::new(options.verify_threads, files, Arc::clone(&metrics), refusals)?;
         let mut stage = write::WriteStage::new(
             options,
             writer,
@@ -337,6 +340,11 @@ impl Pipeline {
         });
         // A pipeline that stops needs no garbage.
         let _ = self.jobs.send(Job::Command(command));
+    }
+
+    /// Whether one more refusal of what gossip brought may become a row.
+    pub(crate) fn may_store_refusal(&self) -> bool {
+        self.shared.refusals.take()
     }
 
     /// Takes a gossiped message; nobody waits for its fate. Waits for room in the queue.

@@ -53,6 +53,22 @@ impl Store {
         .await
     }
 
+    /// Those of `hashes` whose fate is final and not a refusal: another copy changes nothing.
+    pub async fn settled(&self, hashes: Vec<ItemHash>) -> Result<Vec<ItemHash>, StoreError> {
+        self.read(move |session| {
+            let mut settled = Vec::new();
+            for hash in hashes {
+                match status_of(session, hash.as_str())? {
+                    // A waiting copy may be another signer's, and be refused in the end.
+                    None | Some((MessageStatus::Rejected | MessageStatus::Pending, _)) => {}
+                    Some(_) => settled.push(hash),
+                }
+            }
+            Ok(settled)
+        })
+        .await
+    }
+
     /// The envelopes of stored messages; hashes that are not stored are left out.
     pub async fn envelopes(&self, hashes: Vec<ItemHash>) -> Result<Vec<Envelope>, StoreError> {
         self.read(move |session| {

@@ -1,6 +1,7 @@
 //! `alephd inspect`: why a message, a program or a node is in the state that it is in, in words.
 
 mod digest;
+mod peers;
 
 use std::fmt::Write as _;
 
@@ -35,7 +36,7 @@ enum What {
     Message { hash: ItemHash },
     /// Which core node answers for a program, which compute node runs it, and why that one
     Placement { program: ItemHash },
-    /// Whether the node is well, and how many others it is connected to
+    /// Whether the node is well, who it gossips with, since when, how good each is, and why not better
     Peers,
     /// Whether nodes came to the same state: one hash over it, and by table where they differ
     Digest {
@@ -77,8 +78,10 @@ pub(crate) async fn run(args: InspectArgs) -> Result<()> {
             (answer, placement)
         }
         What::Peers => {
-            let answer = get(&format!("{base}/api/v1/node/health")).await?;
-            (answer.with_context(|| format!("{base} is no alephd core node"))?, peers)
+            let health = get(&format!("{base}/api/v1/node/health")).await?;
+            let health = health.with_context(|| format!("{base} is no alephd core node"))?;
+            let peers = get(&format!("{base}/api/v1/node/peers")).await?;
+            (serde_json::json!({ "health": health, "peers": peers }), peers::words)
         }
         What::Digest { .. } => return Ok(()),
     };
@@ -208,18 +211,6 @@ fn placement(answer: &Value) -> String {
             shown(&node["reason"])
         )
         .ok();
-    }
-    out
-}
-
-fn peers(answer: &Value) -> String {
-    let mut out = String::new();
-    line(&mut out, "status", &answer["status"]);
-    line(&mut out, "connected to", &answer["peers"]);
-    line(&mut out, "messages", &answer["messages"]);
-    line(&mut out, "waiting", &answer["pending_messages"]);
-    for problem in list(&answer["problems"]) {
-        writeln!(out, "✗ {}\n  → {}", shown(&problem["what"]), shown(&problem["next"])).ok();
     }
     out
 }

@@ -1,8 +1,10 @@
 //! Gossip of other nodes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use aleph_p2p::{Event, Received, Verdict, decode_payload};
+use aleph_p2p::{Event, Received, Ticket, Verdict, decode_payload};
+use aleph_store::Store;
 use aleph_types::{ItemHash, ParsedMessage};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
@@ -11,62 +13,102 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 
-/// Reads the network until it ends. `new_peer` is notified when a peer is there to be asked what was
-/// missed.
-pub(crate) async fn run(
-    mut events: mpsc::Receiver<Event>,
-    pipeline: Pipeline,
-    metrics: Arc<Metrics>,
-    new_peer: Arc<Notify>,
-    stopping: CancellationToken,
-) {
-    loop {
-        let event = tokio::select! {
-            () = stopping.cancelled() => return,
-            event = events.recv() => event,
-        };
-        match event {
-            None => return,
-            Some(Event::Message(received)) => take(received, &pipeline, &metrics).await,
-            Some(Event::PeerConnected { peer, address }) => {
-                tracing::info!(%peer, %address, "peer connected");
-            }
-            Some(Event::PeerSubscribed { peer }) => {
-                tracing::debug!(%peer, "peer listens to messages");
-                new_peer.notify_one();
-            }
-            Some(Event::PeerDisconnected { peer }) => tracing::info!(%peer, "peer disconnected"),
-            Some(Event::Alive { peer, announcement }) => {
-                tracing::debug!(%peer, ?announcement, "peer announced itself");
-                new_peer.notify_one();
-            }
-        }
-    }
+/// Events that are looked at together: what is known is asked of the database once for all of them.
+const TOGETHER: usize = 128;
+
+/// Takes what the network brings.
+pub(crate) struct Gossip {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) store: Store,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Told when a peer is there to be asked what was missed.
+    pub(crate) new_peer: Arc<Notify>,
 }
 
-/// Reference nodes send text that must be percent-decoded, ours send text that survives both readings:
-/// the first reading that is a message counts (`spec: p2p.md §3.1`).
-async fn take(received: Received, pipeline: &Pipeline, metrics: &Metrics) {
-    metrics.gossip_received.increment();
-    let Received { data, ticket, author, .. } = received;
-    let mut refusal = None;
-    for text in decode_payload(&data) {
-        let Ok(document) = aleph_types::json::parse(text.as_bytes()) else { continue };
-        match ParsedMessage::from_value(&document) {
-            Ok(parsed) => {
-                pipeline.submit_gossip(parsed, ticket).await;
+impl Gossip {
+    /// Reads the network until it ends.
+    pub(crate) async fn run(self, mut events: mpsc::Receiver<Event>, stopping: CancellationToken) {
+        let mut batch = Vec::with_capacity(TOGETHER);
+        loop {
+            let count = tokio::select! {
+                () = stopping.cancelled() => return,
+                count = events.recv_many(&mut batch, TOGETHER) => count,
+            };
+            if count == 0 {
                 return;
             }
-            // The reference knows the last reading only.
-            Err(error) => refusal = Some((document, error)),
+            let mut messages = Vec::new();
+            for event in batch.drain(..) {
+                match event {
+                    Event::Message(received) => messages.extend(self.read(received).await),
+                    Event::PeerConnected { peer, address } => {
+                        tracing::info!(%peer, %address, "peer connected");
+                    }
+                    Event::PeerSubscribed { peer } => {
+                        tracing::debug!(%peer, "peer listens to messages");
+                        self.new_peer.notify_one();
+                    }
+                    Event::PeerDisconnected { peer } => tracing::info!(%peer, "peer disconnected"),
+                    Event::Alive { peer, announcement } => {
+                        tracing::debug!(%peer, ?announcement, "peer announced itself");
+                        self.new_peer.notify_one();
+                    }
+                }
+            }
+            self.submit(messages).await;
         }
     }
-    metrics.gossip_garbage.increment();
-    ticket.report(Verdict::Reject);
-    let Some((document, error)) = refusal else { return };
-    tracing::debug!(%author, %error, "gossip that is no message");
-    if let Some(hash) = claimed_hash(&document) {
-        pipeline.refuse(hash, document.to_string(), error).await;
+
+    /// The message in a payload. What is none is refused here.
+    ///
+    /// Reference nodes send text that must be percent-decoded, ours send text that survives both readings:
+    /// the first reading that is a message counts (`spec: p2p.md §3.1`).
+    async fn read(&self, received: Received) -> Option<(ParsedMessage, Ticket)> {
+        self.metrics.gossip_received.increment();
+        let Received { data, ticket, author, .. } = received;
+        let mut refusal = None;
+        for text in decode_payload(&data) {
+            let Ok(document) = aleph_types::json::parse(text.as_bytes()) else { continue };
+            match ParsedMessage::from_value(&document) {
+                Ok(parsed) => return Some((parsed, ticket)),
+                // The reference knows the last reading only.
+                Err(error) => refusal = Some((document, error)),
+            }
+        }
+        self.metrics.gossip_garbage.increment();
+        ticket.report(Verdict::Reject);
+        let (document, error) = refusal?;
+        tracing::debug!(%author, %error, "gossip that is no message");
+        let hash = claimed_hash(&document)?;
+        if self.pipeline.may_store_refusal() {
+            self.pipeline.refuse(hash, document.to_string(), error).await;
+        }
+        None
+    }
+
+    /// Hands on what is not settled. A replay of an old message costs no signature check, and goes no
+    /// further (`spec: p2p.md §3.1`, step 4).
+    async fn submit(&self, messages: Vec<(ParsedMessage, Ticket)>) {
+        if messages.is_empty() {
+            return;
+        }
+        let hashes = messages.iter().map(|(parsed, _)| parsed.message.item_hash.clone()).collect();
+        let settled: HashSet<ItemHash> = match self.store.settled(hashes).await {
+            Ok(settled) => settled.into_iter().collect(),
+            // Then the writer finds out.
+            Err(error) => {
+                tracing::debug!(%error, "what is known can't be looked up");
+                HashSet::new()
+            }
+        };
+        for (parsed, ticket) in messages {
+            if settled.contains(&parsed.message.item_hash) {
+                self.metrics.duplicates.increment();
+                ticket.report(Verdict::Ignore);
+            } else {
+                self.pipeline.submit_gossip(parsed, ticket).await;
+            }
+        }
     }
 }
 

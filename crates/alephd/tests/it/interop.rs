@@ -27,7 +27,7 @@ const OVERHEAD: usize = 627;
 const BEGINNING: f64 = 1_700_000_000.0;
 
 /// A signed post with this text; `number` makes it another one.
-fn post(number: u32, text: &str) -> Message {
+pub(crate) fn post(number: u32, text: &str) -> Message {
     let key = EvmKey::from_bytes([7; 32]).expect("a key");
     let sender = Address::from(key.address().to_string());
     let time = BEGINNING + f64::from(number);
@@ -50,7 +50,7 @@ fn post(number: u32, text: &str) -> Message {
     message
 }
 
-fn wire(message: &Message) -> String {
+pub(crate) fn wire(message: &Message) -> String {
     serde_json::to_string(&message.to_wire()).expect("JSON")
 }
 
@@ -64,7 +64,7 @@ fn largest_post(number: u32) -> Message {
     message
 }
 
-fn node(folder: &Path, peers: &[&str]) -> CoreNode {
+pub(crate) fn node(folder: &Path, peers: &[&str]) -> CoreNode {
     CoreNode::new(folder)
         .with("P2P__ENABLED", "true")
         .with("P2P__LISTEN", "/ip4/127.0.0.1/tcp/0")
@@ -73,7 +73,7 @@ fn node(folder: &Path, peers: &[&str]) -> CoreNode {
 }
 
 /// The node's address with its identity.
-async fn address_of(node: &CoreNode) -> String {
+pub(crate) async fn address_of(node: &CoreNode) -> String {
     let answer = node.get("/api/v0/info/public.json").await;
     answer["node_multi_addresses"][0].as_str().expect("an address").to_owned()
 }

@@ -678,6 +678,118 @@ pub(in crate::api) struct PeerSync {
     error: Option<String>,
 }
 
+/// Who the node gossips with.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct NodePeers {
+    /// Whether it gossips at all; without, only `words` and empty lists are here.
+    enabled: bool,
+    peer_id: Option<String>,
+    listening: Option<Vec<String>>,
+    words: Vec<String>,
+    /// The longest connected first.
+    connected: Vec<ConnectedPeer>,
+    /// Peers that did something wrong and are not connected, the worst first: shunned ones, and authors
+    /// that only others are connected to.
+    faulty: Vec<PeerStanding>,
+    /// What believed peers announced within a day.
+    known: Vec<KnownAddress>,
+    /// Messages since the start: new ones, …
+    received: Option<u64>,
+    /// … judged well and passed on,
+    accepted: Option<u64>,
+    /// … that can't be valid for anyone,
+    rejected: Option<u64>,
+    /// … dropped without blame,
+    ignored: Option<u64>,
+    /// … judged well too late to be passed on.
+    late: Option<u64>,
+    /// Messages published by this node, …
+    published: Option<u64>,
+    /// … given up because nobody listened,
+    unheard: Option<u64>,
+    /// … not taken by a slow peer; one may count for several.
+    missed: Option<u64>,
+    failed_dials: Option<u64>,
+    refused_connections: Option<u64>,
+    shunned_peers: Option<u64>,
+    shunned_addresses: Option<u64>,
+    /// Payloads that were no message.
+    garbage: Option<u64>,
+    /// Refusals that were not stored because there were too many.
+    unrecorded: Option<u64>,
+}
+
+/// How a peer stands with the node.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PeerStanding {
+    peer: String,
+    /// `configured`, `listed` or `stranger`.
+    trust: String,
+    /// From 100, nothing against it, to 0.
+    score: f64,
+    /// The worst first.
+    faults: Vec<PeerFault>,
+    /// Messages that came from it first and were judged well.
+    useful: u64,
+    /// Messages of its own that were dropped because it published too many.
+    dropped: u64,
+    #[schema(required)]
+    shunned_seconds: Option<u64>,
+    #[schema(required)]
+    last_address: Option<String>,
+}
+
+/// What a peer did wrong.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct PeerFault {
+    fault: String,
+    count: u64,
+    last: String,
+    words: String,
+}
+
+/// A connected peer.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct ConnectedPeer {
+    peer: String,
+    trust: String,
+    score: f64,
+    faults: Vec<PeerFault>,
+    useful: u64,
+    dropped: u64,
+    #[schema(required)]
+    shunned_seconds: Option<u64>,
+    #[schema(required)]
+    last_address: Option<String>,
+    /// The address of each connection, the oldest first.
+    addresses: Vec<String>,
+    since: String,
+    /// Whether this node dialled it.
+    dialled: bool,
+    /// Whether it gets what this node publishes.
+    listens: bool,
+    #[schema(required)]
+    round_trip_ms: Option<f64>,
+    #[schema(required)]
+    last_message: Option<String>,
+    /// New messages that came from it first, …
+    messages: u64,
+    /// … and those of them that were rejected.
+    rejected: u64,
+    /// Messages that it was too slow to take.
+    missed: u64,
+}
+
+/// An announced address.
+#[derive(Debug, ToSchema)]
+pub(in crate::api) struct KnownAddress {
+    peer: String,
+    /// `P2P`, `HTTP` or `IPFS`.
+    kind: String,
+    address: String,
+    seconds_ago: u64,
+}
+
 /// The state in one hash.
 #[derive(Debug, ToSchema)]
 pub(in crate::api) struct Digest {
