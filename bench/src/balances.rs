@@ -82,7 +82,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 
     let network = Accounts { options: &options, publisher, node: &node };
     network.report_all(&mut report, "first", 1).await?;
-    network.make_machines(&mut report).await?;
+    network.make_machines(&report).await?;
     // Every account is due, and every second of those with a machine can't pay for it any more.
     network.job(&mut report, "all stay").await?;
     network.report_all(&mut report, "again", 2).await?;
@@ -186,7 +186,7 @@ impl Accounts<'_> {
     /// Tokens of an account: those with machines have enough at first, later every second has not.
     fn amount(&self, number: usize, height: u32) -> String {
         let spacing = (self.options.accounts / self.options.resources.max(1)).max(1);
-        let whole = match (number % spacing == 0, height) {
+        let whole = match (number.is_multiple_of(spacing), height) {
             (true, 1) => NEEDED + 1,
             (true, _) if (number / spacing).is_multiple_of(2) => NEEDED - 1,
             (true, _) => NEEDED + 2,
@@ -261,7 +261,7 @@ impl Accounts<'_> {
     }
 
     /// Machines of accounts far from each other, confirmed on a chain.
-    async fn make_machines(&self, report: &mut Report) -> Result<()> {
+    async fn make_machines(&self, report: &Report) -> Result<()> {
         let image = self.node.blobs.put_bytes(b"an image of the benchmark".to_vec()).await?.hash;
         let text = json!({ "address": self.publisher.address(), "time": TIME, "item_type": "storage",
             "item_hash": image });

@@ -135,10 +135,10 @@ fn late_posts_are_settled_in_pages(engine: Engine) {
             (store, writer) = Store::open(place.location()).unwrap();
         }
         // One more comes in the middle.
-        if pages == 2 {
-            if let Some(operation) = late.next() {
-                send(&mut writer, &rules, &[operation]);
-            }
+        if pages == 2
+            && let Some(operation) = late.next()
+        {
+            send(&mut writer, &rules, &[operation]);
         }
         assert!(pages < 1_000, "it does not end");
     }

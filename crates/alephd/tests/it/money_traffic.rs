@@ -114,7 +114,7 @@ impl Economy {
 
     /// Whether an account is starved by [`Economy::starve`].
     pub(crate) fn is_starved(&self, place: usize) -> bool {
-        place % SAFE != 0
+        !place.is_multiple_of(SAFE)
     }
 
     pub(crate) fn address(&self, place: usize) -> Address {
