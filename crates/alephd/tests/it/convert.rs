@@ -102,7 +102,9 @@ async fn a_node_moves_to_postgres_and_back() {
     let back = text(&folder.path().join("back/node.sqlite3"));
     let (done, _) = converted(&url, &back).await;
     assert_eq!(done["digest"], state["digest"]);
-    assert_eq!(done["tables"]["statuses"], MESSAGES);
+    // messages that were processed at once have no row in `statuses` (docs/adr/0014-speed-of-the-writer.md)
+    let rows = |table: &str| done["tables"][table].as_u64().expect("a count");
+    assert!(rows("messages") + rows("statuses") >= MESSAGES as u64, "{done}");
     let mut home = CoreNode::new(folder.path()).with("STORAGE__DATABASE", &back);
     home.start().await;
     assert_eq!(home.digest().await, state);
