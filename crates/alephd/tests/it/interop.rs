@@ -18,11 +18,6 @@ use crate::traffic::Item;
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../interop/keys/node-secret.pkcs8.der");
 const IDENTITY: &str = "QmPSWya2ggkfzAgDCUPRzGLoW4xVM5RuwuPWf7cpv4ixqM";
 
-/// Bytes of one frame (`spec: p2p.md §2.2`), and what of them is no payload, with an RSA key: author,
-/// sequence number, topic, signature, key and lengths.
-const MAX_FRAME: usize = 262_144;
-const OVERHEAD: usize = 627;
-
 /// Seconds since 1970 of the first message.
 const BEGINNING: f64 = 1_700_000_000.0;
 
@@ -140,9 +135,9 @@ async fn messages_travel_both_ways_to_the_edge_of_a_frame() {
         until_processed(&node, message).await;
     }
 
-    // To the last byte of a frame, which is more than payloads of ours fill.
-    peer.publish(MESSAGES, &"x".repeat(MAX_FRAME - OVERHEAD)).await;
-    let after = post(23, "after the largest frame");
+    // What is no message, however long, takes nothing else with it.
+    peer.publish(MESSAGES, &"x".repeat(limits::GOSSIP_PAYLOAD)).await;
+    let after = post(23, "after the largest payload");
     peer.publish(MESSAGES, &wire(&after)).await;
     until_processed(&node, &after).await;
     let back = post(24, "and back");
