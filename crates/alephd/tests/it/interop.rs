@@ -135,9 +135,11 @@ async fn messages_travel_both_ways_to_the_edge_of_a_frame() {
         until_processed(&node, message).await;
     }
 
-    // What is no message, however long, takes nothing else with it.
-    peer.publish(MESSAGES, &"x".repeat(limits::GOSSIP_PAYLOAD)).await;
-    let after = post(23, "after the largest payload");
+    // More than any window of the stream, in small pieces.
+    for number in 100..800 {
+        peer.publish(MESSAGES, &wire(&post(number, &"y".repeat(1_000)))).await;
+    }
+    let after = post(23, "after all that");
     peer.publish(MESSAGES, &wire(&after)).await;
     until_processed(&node, &after).await;
     let back = post(24, "and back");
