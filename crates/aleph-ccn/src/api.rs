@@ -248,6 +248,5 @@ fn node_routes(routes: Routes) -> Routes {
         .add(routes!(node_metrics::core))
         .add(routes!(node_metrics::compute))
         .add(routes!(digest::get))
-        .add(routes!(sync::log))
-        .add(routes!(sync::messages))
+        .add(routes!(sync::exchange))
 }

@@ -1,8 +1,10 @@
 //! Where messages come in from, beside the HTTP API.
 
 pub(crate) mod catch_up;
+pub(crate) mod exchange;
 pub(crate) mod genesis;
 pub(crate) mod gossip;
+pub(crate) mod known;
 mod refusals;
 
 pub(crate) use refusals::Refusals;

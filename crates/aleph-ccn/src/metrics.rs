@@ -60,11 +60,16 @@ pub struct CatchingUp(Mutex<BTreeMap<String, PeerState>>);
 /// Where catching up with one other node stands.
 #[derive(Debug, Clone, Default)]
 pub struct PeerState {
-    /// Place in that node's log that this node has dealt with.
-    pub position: i64,
-    /// Whether its log was read to the end in the last round.
-    pub at_end: bool,
-    /// When it was last read from with success.
+    /// Whether the last comparison came to its end: what the other node had accepted then is here, but for
+    /// messages that this node refuses.
+    pub compared: bool,
+    /// Messages that the present comparison, or the last one, found lacking here.
+    pub wanted: u64,
+    /// Of those, how many are stored.
+    pub stored: u64,
+    /// When the present comparison began.
+    pub since: Option<Instant>,
+    /// When it last answered something useful.
     pub last_success: Option<Instant>,
     /// Why the last round failed.
     pub error: Option<String>,
@@ -76,11 +81,38 @@ impl CatchingUp {
         self.0.lock().retain(|url, _| urls.contains(url));
     }
 
-    /// A piece of the log was dealt with.
-    pub(crate) fn read_to(&self, url: &str, position: i64, at_end: bool) {
+    /// A comparison begins; what the last one came to stays until this one finds something.
+    pub(crate) fn begin(&self, url: &str) {
         let mut peers = self.0.lock();
         let state = peers.entry(url.to_owned()).or_default();
-        *state = PeerState { position, at_end, last_success: Some(Instant::now()), error: None };
+        (state.wanted, state.stored, state.since) = (0, 0, Some(Instant::now()));
+    }
+
+    /// The other node has `wanted` more messages that are lacking here.
+    pub(crate) fn wants(&self, url: &str, wanted: usize) {
+        let mut peers = self.0.lock();
+        let state = peers.entry(url.to_owned()).or_default();
+        state.wanted += wanted as u64;
+        (state.last_success, state.error) = (Some(Instant::now()), None);
+        if wanted > 0 {
+            state.compared = false;
+        }
+    }
+
+    /// That many of them are stored.
+    pub(crate) fn got(&self, url: &str, stored: usize) {
+        let mut peers = self.0.lock();
+        let state = peers.entry(url.to_owned()).or_default();
+        state.stored += stored as u64;
+        state.last_success = Some(Instant::now());
+    }
+
+    /// The comparison came to its end.
+    pub(crate) fn compared(&self, url: &str) {
+        let mut peers = self.0.lock();
+        let state = peers.entry(url.to_owned()).or_default();
+        state.compared = true;
+        (state.last_success, state.error) = (Some(Instant::now()), None);
     }
 
     /// The node could not be read from.

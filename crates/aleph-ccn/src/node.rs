@@ -21,7 +21,7 @@ use crate::collector::Collector;
 use crate::config::Config;
 use crate::defaults;
 use crate::files::{self, Files, OpenError};
-use crate::intake::{catch_up::CatchUp, genesis, gossip};
+use crate::intake::{catch_up::CatchUp, exchange::Exchange, genesis, gossip};
 use crate::metrics::Metrics;
 use crate::money_watch::MoneyWatch;
 use crate::peers::{HttpPeers, follow_node_list};
@@ -135,6 +135,8 @@ pub struct Node {
     pub(crate) files: Files,
     /// The way in.
     pub pipeline: Pipeline,
+    /// Answers nodes that catch up.
+    pub(crate) exchange: Exchange,
     /// Gossip, unless it is off.
     pub network: Option<NetworkHandle>,
     /// Programs on compute nodes.
@@ -287,6 +289,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         blobs,
         files: files.clone(),
         pipeline: pipeline.clone(),
+        exchange: Exchange::new(store.clone()),
         network: network.clone(),
         placement: placement.clone(),
         removals: Removals::new(
@@ -340,7 +343,8 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
             return Err(NodeError::GenesisRefused { hash, reason });
         }
     }
-    let catch_up = CatchUp { peers, client, store, pipeline: pipeline.clone(), metrics };
+    let exchange = node.exchange.clone();
+    let catch_up = CatchUp { peers, client, store, exchange, pipeline: pipeline.clone(), metrics };
     tasks.spawn(catch_up.run(nudge, stopping.clone()));
     tasks.spawn(placement.run(stopping.clone()));
     tasks.spawn(expire(pipeline, stopping.clone()));

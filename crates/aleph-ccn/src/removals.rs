@@ -97,18 +97,18 @@ impl Removals {
         }
     }
 
-    /// Whether the log of a known node is not read to its end, or none could be asked yet.
+    /// Whether a known node has something that is lacking here, or none could be asked yet.
     fn is_catching_up(&self) -> bool {
         let urls = self.peers.urls();
         let states = self.metrics.catching_up.peers();
         let of = |url: &String| states.get(url).cloned().unwrap_or_default();
-        let at_end = urls.iter().map(of).filter(|state| state.at_end && state.error.is_none()).count();
+        let compared = urls.iter().map(of).filter(|state| state.compared && state.error.is_none()).count();
         let behind = urls
             .iter()
             .map(of)
-            .filter(|state| state.error.is_none() && state.last_success.is_some() && !state.at_end)
+            .filter(|state| state.error.is_none() && state.last_success.is_some() && !state.compared)
             .count();
-        !urls.is_empty() && (behind > 0 || at_end == 0)
+        !urls.is_empty() && (behind > 0 || compared == 0)
     }
 
     /// One round at `now`: settles deferred accounts, runs the jobs that are due, collects what is over.

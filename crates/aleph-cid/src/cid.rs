@@ -146,7 +146,8 @@ impl Cid {
         Self::from_digest(Version::V1, Codec::from_code(code), digest)
     }
 
-    fn from_digest(version: Version, codec: Codec, digest: [u8; 32]) -> Self {
+    /// The CID of a block whose SHA-256 is known. Version 0 is for dag-pb only: other codecs get version 1.
+    pub fn from_digest(version: Version, codec: Codec, digest: [u8; 32]) -> Self {
         let hash = Multihash::wrap(SHA2_256, &digest).unwrap_or_default();
         match (version, codec) {
             (Version::V0, Codec::DagPb) => match Inner::new_v0(hash) {

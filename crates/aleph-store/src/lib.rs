@@ -44,5 +44,5 @@ pub use money::{
     StoredCost,
 };
 pub use store::Store;
-pub use sync::LogEntry;
+pub use sync::{AcceptedItem, LogEntry, Skeleton};
 pub use writer::{NewMessage, NewPending, PendingMessage, Transaction, Writer};

@@ -1,14 +1,14 @@
 //! What nodes tell each other about what they have, and small state of the node itself.
 
 use aleph_types::wire::Envelope;
-use aleph_types::{ErrorCode, ItemHash, MessageStatus, Rejection};
+use aleph_types::{ErrorCode, ItemHash, MessageStatus, Rejection, Timestamp};
 
 use crate::engine::{Row, Session, values};
 use crate::statuses::status_of;
 use crate::{Store, StoreError, Transaction};
 
 /// One processed message in this node's order of processing.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
     /// Place in the order; grows, never used twice.
     pub seq: i64,
@@ -16,7 +16,91 @@ pub struct LogEntry {
     pub item_hash: ItemHash,
 }
 
+/// A message that this node has accepted once: its text may be gone by now (forgotten, removed).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedItem {
+    /// The envelope's time.
+    pub time: Timestamp,
+    /// The message.
+    pub item_hash: ItemHash,
+}
+
+/// What is left of a message that was forgotten: enough to check who signed it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Skeleton {
+    /// The envelope without its content.
+    pub envelope: Envelope,
+    /// Who owned it.
+    pub owner: String,
+    /// The FORGETs that name it, at least one.
+    pub forgotten_by: Vec<ItemHash>,
+}
+
 impl Store {
+    /// Accepted messages after the place `after` in the order of processing, at most `limit`, and the place
+    /// of the last one (`after` if there is none).
+    pub async fn accepted_after(
+        &self,
+        after: i64,
+        limit: usize,
+    ) -> Result<(i64, Vec<AcceptedItem>), StoreError> {
+        self.read(move |session| {
+            let mut last = after;
+            let items = session.rows(
+                "SELECT seq, time, item_hash FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+                values![after, limit as i64],
+                |row| {
+                    last = row.int(0)?;
+                    Ok(AcceptedItem { time: row.time(1)?, item_hash: row.hash(2)? })
+                },
+            )?;
+            Ok((last, items))
+        })
+        .await
+    }
+
+    /// How many messages were accepted once and are gone (forgotten, removed).
+    pub async fn gone_count(&self) -> Result<u64, StoreError> {
+        self.read(|session| session.count("SELECT COUNT(*) FROM skeletons", &[])).await
+    }
+
+    /// Those messages in the order of their hashes, after `after`, at most `limit`.
+    pub async fn gone_after(&self, after: String, limit: usize) -> Result<Vec<AcceptedItem>, StoreError> {
+        self.read(move |session| {
+            session.rows(
+                "SELECT time, item_hash FROM skeletons WHERE item_hash > ?1 ORDER BY item_hash LIMIT ?2",
+                values![&after, limit as i64],
+                |row| Ok(AcceptedItem { time: row.time(0)?, item_hash: row.hash(1)? }),
+            )
+        })
+        .await
+    }
+
+    /// What is left of those of `hashes` that were forgotten.
+    pub async fn skeletons(&self, hashes: Vec<ItemHash>) -> Result<Vec<Skeleton>, StoreError> {
+        self.read(move |session| {
+            let mut skeletons = Vec::new();
+            for hash in hashes {
+                skeletons.extend(session.first(
+                    "SELECT chain, sender, message_type, channel, signature, time, item_type, NULL, item_hash, \
+                     owner, forgotten_by FROM skeletons WHERE item_hash = ?1 AND status = 'forgotten'",
+                    values![hash.as_str()],
+                    |row| {
+                        let by = row.string(10)?;
+                        Ok(Skeleton {
+                            envelope: read_envelope(row)?,
+                            owner: row.string(9)?,
+                            forgotten_by: serde_json::from_str(&by)
+                                .map_err(|_| StoreError::corrupt("list of FORGETs", by))?,
+                        })
+                    },
+                )?);
+            }
+            Ok(skeletons)
+        })
+        .await
+    }
+
     /// The fate of a hash: its status, and the refusal if it is rejected.
     pub async fn fate_summary(
         &self,

@@ -29,11 +29,11 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
     // The peers first: what was read from them is then among what is counted.
     let states = node.metrics.catching_up.peers();
     let counts = super::metrics::counts(&api).await?;
-    let (mut read_to_end, mut behind, mut silent, mut unasked) = (0usize, 0usize, 0usize, 0usize);
+    let (mut compared, mut behind, mut silent, mut unasked) = (0usize, 0usize, 0usize, 0usize);
     let mut peers: Vec<Value> = Vec::new();
     for url in &urls {
         let state = states.get(url).cloned().unwrap_or_default();
-        let words = match (&state.error, state.last_success, state.at_end) {
+        let words = match (&state.error, state.last_success, state.compared) {
             (Some(error), ..) => {
                 silent += 1;
                 format!("could not be read from: {error}")
@@ -43,19 +43,26 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
                 "not asked yet".to_owned()
             }
             (None, Some(_), true) => {
-                read_to_end += 1;
-                "everything that it had processed is here".to_owned()
+                compared += 1;
+                "everything that it had accepted is here".to_owned()
             }
             (None, Some(_), false) => {
                 behind += 1;
-                "its log is being read".to_owned()
+                match state.wanted {
+                    0 => "its messages are being compared with those here".to_owned(),
+                    wanted => format!("{} of {wanted} messages that it has more are stored", state.stored),
+                }
             }
         };
         peers.push(json!({
             "url": url,
             "words": words,
-            "read_to_end": state.at_end && state.error.is_none(),
-            "position": state.position,
+            "compared": state.compared && state.error.is_none(),
+            "wanted": state.wanted,
+            "stored": state.stored,
+            "rate": state.since.filter(|_| !state.compared).map(|since| {
+                (state.stored as f64 / since.elapsed().as_secs_f64().max(0.001)).round()
+            }),
             "seconds_since_last_answer": state.last_success.map(|at| at.elapsed().as_secs()),
             "error": state.error,
         }));
@@ -70,21 +77,21 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
             );
         }
         "alone"
-    } else if read_to_end + behind == 0 && silent > 0 {
+    } else if compared + behind == 0 && silent > 0 {
         words.push(format!("None of {} known nodes could be read from.", urls.len()));
         problems.add(
             "no other node could be read from",
             "check this machine's way out, and the addresses under 'peers'; each is asked again every ten seconds",
         );
         "unreachable"
-    } else if behind > 0 || (unasked > 0 && read_to_end == 0) {
+    } else if behind > 0 || (unasked > 0 && compared == 0) {
         words.push(format!(
-            "Catching up: the logs of {behind} nodes are being read, {read_to_end} are read to their end, \
-             {unasked} were not asked yet."
+            "Catching up: {behind} nodes have more than is here, {compared} have not, {unasked} were not asked \
+             yet."
         ));
         "catching up"
     } else {
-        words.push(format!("Everything that {read_to_end} of {} known nodes had is here.", urls.len()));
+        words.push(format!("Everything that {compared} of {} known nodes had is here.", urls.len()));
         if silent > 0 {
             words.push(format!("{silent} nodes could not be read from in the last round."));
         }
@@ -108,7 +115,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
         words.push(format!("Of {fetches} tries to fetch a file, {failed} found no node that had it."));
     }
     words.push(format!(
-        "{} messages are here; {} came from other nodes' logs since the start, the rest over gossip and this \
+        "{} messages are here; {} came from comparing with other nodes since the start, the rest over gossip and this \
          node's own API.",
         counts.messages,
         node.metrics.caught_up.get()

@@ -1,65 +1,44 @@
-//! What gossip did not bring: each node reads on in the logs of the others from where it stopped.
+//! What gossip did not bring: each node compares the set of messages that it has accepted with that of the
+//! others, and asks for those that it lacks.
 //!
-//! Every node numbers the messages that it processes ([`aleph_store::LogEntry`]). For each peer this node
-//! keeps the last number it has dealt with; asking for what follows finds everything the peer has and this
-//! node lacks, whether gossip was lost, a connection was cut or this node was off. Only hashes travel
-//! unless a message is really missing.
+//! The comparison is range-based set reconciliation ([`super::exchange`]): what is equal costs a
+//! fingerprint, and what differs is narrowed down to its elements, whatever the two nodes had before.
+//! Nothing has to be remembered for that: an interrupted comparison starts over and finds what is left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use aleph_store::{LogEntry, Store};
-use aleph_types::ParsedMessage;
-use serde::{Deserialize, Serialize};
+use aleph_store::Store;
+use aleph_types::{ItemHash, ParsedMessage};
+use futures_util::{StreamExt as _, stream};
+use negentropy::Negentropy;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::exchange::{
+    ANSWER_MAX, Exchange, ExchangeError, FRAME, WANTED_PAGE, compare, read_found, read_frame, want,
+};
+use super::known::{hashes_of, id_of};
 use crate::defaults;
 use crate::metrics::Metrics;
 use crate::peers::HttpPeers;
 use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError};
 
-/// Log entries of one page.
-pub(crate) const LOG_PAGE: usize = 5000;
-
-/// Messages of one request.
-pub(crate) const MESSAGES_PAGE: usize = 200;
-
-/// Longest answer that is read, in bytes.
-const ANSWER_MAX: usize = 64 * 1024 * 1024;
-
 /// A peer that does not answer in this time is left for the next round.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
-/// A page of a node's log, as it is served at `/api/v1/sync/log`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct LogPage {
-    /// Identity of the node's database; another one means another log.
-    pub(crate) database: String,
-    /// In order.
-    pub(crate) entries: Vec<LogEntry>,
-}
+/// Questions for messages that are under way at a time.
+const AHEAD: usize = 2;
 
-/// A request for messages, as it is taken at `/api/v1/sync/messages`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct MessagesRequest {
-    /// At most [`MESSAGES_PAGE`].
-    pub(crate) hashes: Vec<aleph_types::ItemHash>,
-}
+/// Frames in a row that narrow nothing down to an element; more mean that the peer makes fun of us.
+const FRUITLESS_FRAMES: usize = 64;
 
-/// The answer to it: envelopes as they are published.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct MessagesAnswer {
-    pub(crate) messages: Vec<serde_json::Value>,
-}
+/// A message that was refused, or that a peer had lost, is asked for again after this time.
+const AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
-/// Where this node stopped in a peer's log.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Position {
-    database: String,
-    seq: i64,
-}
+/// Such messages are remembered up to this number.
+const REMEMBERED: usize = 100_000;
 
 #[derive(Debug, thiserror::Error)]
 enum CatchUpError {
@@ -71,18 +50,31 @@ enum CatchUpError {
     Slow,
     #[error("answered more than {ANSWER_MAX} bytes")]
     TooLarge,
-    #[error("answered something else than asked for")]
-    Form(#[from] serde_json::Error),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    #[error("sent a frame that can't be read: {0}")]
+    Frame(negentropy::Error),
+    #[error("sent {FRUITLESS_FRAMES} frames that lead to nothing")]
+    Fruitless,
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
     #[error(transparent)]
     Store(#[from] aleph_store::StoreError),
 }
 
+/// What one question for messages brought.
+#[derive(Debug, Default)]
+struct Fetched {
+    stored: usize,
+    /// Elements that brought nothing: the peer has lost them, or this node refused them.
+    fruitless: Vec<[u8; 32]>,
+}
+
 pub(crate) struct CatchUp {
     pub(crate) peers: HttpPeers,
     pub(crate) client: reqwest::Client,
     pub(crate) store: Store,
+    pub(crate) exchange: Exchange,
     pub(crate) pipeline: Pipeline,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -90,14 +82,14 @@ pub(crate) struct CatchUp {
 impl CatchUp {
     /// Asks every peer now and then, and at once when `nudge` says that one appeared.
     pub(crate) async fn run(self, nudge: Arc<Notify>, stopping: CancellationToken) {
-        let mut positions: HashMap<String, Position> = HashMap::new();
+        let mut fruitless: HashMap<[u8; 32], Instant> = HashMap::new();
         loop {
             let urls = self.peers.shuffled();
             self.metrics.catching_up.keep(&urls);
             for url in urls {
                 tokio::select! {
                     () = stopping.cancelled() => return,
-                    result = self.read_on(&url, &mut positions) => {
+                    result = self.compare_with(&url, &mut fruitless) => {
                         if let Err(error) = result {
                             self.metrics.catching_up.failed(&url, error_chain(&error));
                             tracing::debug!(peer = %url, error = %error_chain(&error), "could not catch up");
@@ -105,6 +97,7 @@ impl CatchUp {
                     }
                 }
             }
+            fruitless.retain(|_, since| since.elapsed() < AGAIN_AFTER);
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(defaults::CATCH_UP_EVERY) => {}
@@ -113,81 +106,111 @@ impl CatchUp {
         }
     }
 
-    async fn read_on(
+    /// Compares this node's messages with those of the node at `url`, and gets what is lacking.
+    async fn compare_with(
         &self,
         url: &str,
-        positions: &mut HashMap<String, Position>,
+        fruitless: &mut HashMap<[u8; 32], Instant>,
     ) -> Result<(), CatchUpError> {
-        if !positions.contains_key(url) {
-            let stored = self.store.meta(&meta_key(url)).await?;
-            let position = stored.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-            positions.insert(url.to_owned(), position);
-        }
+        self.metrics.catching_up.begin(url);
+        let first = |known: &_| Negentropy::borrowed(known, FRAME).and_then(|mut side| side.initiate());
+        let mut frame = self.exchange.with_known(first).await?.map_err(CatchUpError::Frame)?;
+        let mut empty_frames = 0;
         loop {
-            let mut position = positions.get(url).cloned().unwrap_or_default();
-            let page: LogPage = self
-                .request(
-                    self.client
-                        .get(format!("{url}/api/v1/sync/log"))
-                        .query(&[("after", position.seq.to_string()), ("limit", LOG_PAGE.to_string())]),
-                )
-                .await?;
-            if page.database != position.database {
-                // Another database than last time: read it from its start.
-                let from_start = position.seq == 0;
-                position = Position { database: page.database.clone(), seq: 0 };
-                if !from_start {
-                    positions.insert(url.to_owned(), position);
-                    continue;
+            let answer = self.ask(url, compare(&frame)).await?;
+            let step = self.exchange.with_known(move |known| {
+                let theirs = read_frame(&answer)?;
+                let (mut have, mut need) = (Vec::new(), Vec::new());
+                let mut side = Negentropy::borrowed(known, FRAME).map_err(CatchUpError::Frame)?;
+                side.set_initiator();
+                let next = side.reconcile_with_ids(theirs, &mut have, &mut need);
+                Ok::<_, CatchUpError>((next.map_err(CatchUpError::Frame)?, have.len(), need))
+            });
+            let (next, have, need) = step.await??;
+            empty_frames = if need.is_empty() && have == 0 { empty_frames + 1 } else { 0 };
+            if empty_frames > FRUITLESS_FRAMES {
+                return Err(CatchUpError::Fruitless);
+            }
+            let need = need.into_iter().map(negentropy::Id::to_bytes);
+            let wanted = self.lacking(need.filter(|id| !fruitless.contains_key(id)).collect()).await?;
+            self.metrics.catching_up.wants(url, wanted.len());
+            let pages: Vec<Vec<[u8; 32]>> = wanted.chunks(WANTED_PAGE).map(<[_]>::to_vec).collect();
+            let mut fetches = stream::iter(pages).map(|page| self.fetch(url, page)).buffered(AHEAD);
+            while let Some(fetched) = fetches.next().await {
+                let fetched = fetched?;
+                self.metrics.catching_up.got(url, fetched.stored);
+                if fruitless.len() < REMEMBERED {
+                    fruitless.extend(fetched.fruitless.into_iter().map(|id| (id, Instant::now())));
                 }
             }
-            let Some(last) = page.entries.last().map(|entry| entry.seq) else {
-                self.metrics.catching_up.read_to(url, position.seq, true);
-                return Ok(());
-            };
-            let full = page.entries.len() >= LOG_PAGE;
-            let hashes = page.entries.into_iter().map(|entry| entry.item_hash).collect();
-            let missing = self.store.missing(hashes).await?;
-            for chunk in missing.chunks(MESSAGES_PAGE) {
-                self.fetch(url, chunk).await?;
-            }
-            position.seq = last;
-            let text = serde_json::to_string(&position)?;
-            let key = meta_key(url);
-            self.pipeline.write(move |transaction| transaction.set_meta(&key, &text)).await?;
-            self.metrics.catching_up.read_to(url, position.seq, !full);
-            positions.insert(url.to_owned(), position);
-            if !full {
-                return Ok(());
+            match next {
+                Some(next) => frame = next,
+                None => break,
             }
         }
-    }
-
-    async fn fetch(&self, url: &str, hashes: &[aleph_types::ItemHash]) -> Result<(), CatchUpError> {
-        let request = MessagesRequest { hashes: hashes.to_vec() };
-        let answer: MessagesAnswer =
-            self.request(self.client.post(format!("{url}/api/v1/sync/messages")).json(&request)).await?;
-        let mut fates = Vec::with_capacity(answer.messages.len());
-        for value in answer.messages {
-            match ParsedMessage::from_value(&value) {
-                Ok(parsed) => fates.push(self.pipeline.submit(parsed, Origin::CatchUp)),
-                Err(error) => tracing::debug!(peer = %url, %error, "peer stores an invalid message"),
-            }
-        }
-        for fate in futures_util::future::join_all(fates).await {
-            if fate? == Outcome::Processed {
-                self.metrics.caught_up.increment();
-            }
-        }
+        self.metrics.catching_up.compared(url);
         Ok(())
     }
 
-    /// Sends a request and reads a bounded JSON answer.
-    async fn request<T: serde::de::DeserializeOwned>(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<T, CatchUpError> {
+    /// Those of `ids` that this node has not met, or has refused.
+    async fn lacking(&self, ids: Vec<[u8; 32]>) -> Result<Vec<[u8; 32]>, CatchUpError> {
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let candidates = ids.iter().flat_map(hashes_of).collect();
+        let unknown: HashSet<ItemHash> = self.store.missing(candidates).await?.into_iter().collect();
+        let lacks = |id: &[u8; 32]| hashes_of(id).iter().all(|hash| unknown.contains(hash));
+        Ok(ids.into_iter().filter(lacks).collect())
+    }
+
+    /// Gets messages and has them decided.
+    async fn fetch(&self, url: &str, ids: Vec<[u8; 32]>) -> Result<Fetched, CatchUpError> {
+        let mut open: HashSet<[u8; 32]> = ids.iter().copied().collect();
+        let mut fetched = Fetched::default();
+        let mut wanted = ids;
+        while !wanted.is_empty() {
+            let found = read_found(&self.ask(url, want(&wanted)).await?)?;
+            let mut parsed = Vec::with_capacity(found.messages.len());
+            for value in found.messages {
+                match ParsedMessage::from_value(&value) {
+                    // Only what was asked for.
+                    Ok(message) => match id_of(&message.message.item_hash) {
+                        Some(id) if open.remove(&id) => parsed.push((id, message)),
+                        _ => {}
+                    },
+                    Err(error) => tracing::debug!(peer = %url, %error, "peer stores an invalid message"),
+                }
+            }
+            if parsed.is_empty() {
+                break;
+            }
+            // Oldest first: fewer have to wait for what they refer to.
+            parsed.sort_by_key(|(_, message)| message.message.time);
+            let fates = parsed.into_iter().map(|(id, message)| {
+                let fate = self.pipeline.submit(message, Origin::CatchUp);
+                async move { fate.await.map(|outcome| (id, outcome)) }
+            });
+            for fate in futures_util::future::join_all(fates).await {
+                match fate? {
+                    (_, Outcome::Processed) => {
+                        fetched.stored += 1;
+                        self.metrics.caught_up.increment();
+                    }
+                    (id, Outcome::Rejected(_)) => fetched.fruitless.push(id),
+                    _ => {}
+                }
+            }
+            // A long answer leaves the rest out.
+            wanted = open.iter().copied().collect();
+        }
+        fetched.fruitless.extend(open);
+        Ok(fetched)
+    }
+
+    /// Sends a question and reads a bounded answer.
+    async fn ask(&self, url: &str, question: Vec<u8>) -> Result<Vec<u8>, CatchUpError> {
         let exchange = async {
+            let request = self.client.post(format!("{url}/api/v1/sync/exchange")).body(question);
             let mut response = request.send().await?;
             if !response.status().is_success() {
                 return Err(CatchUpError::Status(response.status().as_u16()));
@@ -199,14 +222,10 @@ impl CatchUp {
                 }
                 body.extend_from_slice(&chunk);
             }
-            Ok(serde_json::from_slice(&body)?)
+            Ok(body)
         };
         tokio::time::timeout(REQUEST_LIMIT, exchange).await.map_err(|_| CatchUpError::Slow)?
     }
-}
-
-fn meta_key(url: &str) -> String {
-    format!("catch-up:{url}")
 }
 
 /// An error with its causes, on one line.

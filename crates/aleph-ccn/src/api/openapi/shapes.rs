@@ -655,7 +655,7 @@ pub(in crate::api) struct NodeSync {
     problems: Vec<Problem>,
     messages: u64,
     pending_messages: u64,
-    /// Messages that came from other nodes' logs since the start.
+    /// Messages that came from comparing with other nodes since the start.
     caught_up: u64,
     /// The last place in this node's order of processing.
     log_end: i64,
@@ -669,9 +669,15 @@ pub(in crate::api) struct NodeSync {
 pub(in crate::api) struct PeerSync {
     url: String,
     words: String,
-    read_to_end: bool,
-    /// Place in its log that this node has dealt with.
-    position: i64,
+    /// Whether the last comparison came to its end.
+    compared: bool,
+    /// Messages that the present comparison, or the last one, found lacking here.
+    wanted: u64,
+    /// Of those, how many are stored.
+    stored: u64,
+    /// Messages stored a second in the present comparison.
+    #[schema(required)]
+    rate: Option<f64>,
     #[schema(required)]
     seconds_since_last_answer: Option<u64>,
     #[schema(required)]
@@ -803,35 +809,6 @@ pub(in crate::api) struct Digest {
     recomputed: Option<Value>,
     /// With `recompute`: whether they agree.
     sound: Option<bool>,
-}
-
-/// A piece of the node's log.
-#[derive(Debug, ToSchema)]
-pub(in crate::api) struct Log {
-    /// Identity of the database.
-    database: String,
-    entries: Vec<LogEntry>,
-}
-
-/// A processed message.
-#[derive(Debug, ToSchema)]
-pub(in crate::api) struct LogEntry {
-    seq: i64,
-    item_hash: String,
-}
-
-/// Messages that a node lacks.
-#[derive(Debug, ToSchema)]
-pub(in crate::api) struct LackingMessages {
-    /// At most 200.
-    #[schema(max_items = 200)]
-    hashes: Vec<String>,
-}
-
-/// Messages as they were published.
-#[derive(Debug, ToSchema)]
-pub(in crate::api) struct PublishedMessages {
-    messages: Vec<Value>,
 }
 
 /// Measurements of a node in parallel lists, one for each column.
