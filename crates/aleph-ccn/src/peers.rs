@@ -38,6 +38,11 @@ impl HttpPeers {
         urls
     }
 
+    /// Whether the operator named this node, and thereby trusts it more than one that announced itself.
+    pub(crate) fn is_configured(&self, url: &str) -> bool {
+        self.configured.iter().any(|configured| configured == url)
+    }
+
     /// The same in random order.
     pub(crate) fn shuffled(&self) -> Vec<String> {
         let mut urls = self.urls();

@@ -404,6 +404,12 @@ impl Pipeline {
         answer.await.map_err(|_| PipelineError::unavailable("the change was not stored; see the node's log"))
     }
 
+    /// Has every message tried again that waits on `dependency`.
+    pub(crate) fn retry_waiting(&self, dependency: &aleph_rules::Dependency) {
+        // A pipeline that stops tries everything again when it starts.
+        let _ = self.jobs.send(Job::Retry(Retry { key: Some(dependency.to_string()), after: i64::MIN }));
+    }
+
     /// Files that are taken away in these moments.
     pub(crate) fn collected(&self) -> Arc<Collected> {
         Arc::clone(&self.shared.collected)

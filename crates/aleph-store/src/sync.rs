@@ -1,10 +1,10 @@
 //! What nodes tell each other about what they have, and small state of the node itself.
 
 use aleph_types::wire::Envelope;
-use aleph_types::{ErrorCode, ItemHash, MessageStatus, Rejection, Timestamp};
+use aleph_types::{ErrorCode, ItemHash, ItemType, Message, MessageStatus, Rejection, Timestamp};
 
 use crate::engine::{Row, Session, values};
-use crate::statuses::status_of;
+use crate::statuses::{set_status, status_of};
 use crate::{Store, StoreError, Transaction};
 
 /// One processed message in this node's order of processing.
@@ -253,6 +253,43 @@ impl Store {
 }
 
 impl Transaction<'_> {
+    /// Remembers that a message was forgotten before this node could get it. Its signature was checked, its
+    /// content is lost. Returns whether that is news: a hash that this node has met already stays as it is.
+    pub fn remember_forgotten(
+        &mut self,
+        message: &Message,
+        item_type: ItemType,
+        owner: &str,
+        by: &[ItemHash],
+        gone_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if self.status(&message.item_hash)?.is_some() {
+            return Ok(false);
+        }
+        let (session, sums) = self.parts();
+        session.execute(
+            "INSERT INTO skeletons (item_hash, status, message_type, chain, sender, owner, signature, \
+             item_type, time, channel, payment_type, size, gone_at, forgotten_by) \
+             VALUES (?1, 'forgotten', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'hold', NULL, ?10, ?11)",
+            values![
+                message.item_hash.as_str(),
+                message.message_type.as_str(),
+                message.chain.as_str(),
+                message.sender.as_str(),
+                owner,
+                message.signature.as_ref().map(|signature| signature.as_str()),
+                item_type.as_str(),
+                message.time.as_micros(),
+                message.channel.as_ref().map(|channel| channel.as_str()),
+                gone_at.as_micros(),
+                &serde_json::json!(by).to_string(),
+            ],
+        )?;
+        set_status(session, sums, &message.item_hash, MessageStatus::Forgotten, now, None)?;
+        Ok(true)
+    }
+
     /// Sets a value of the node's own small state. The character NUL, which PostgreSQL can't hold, is left
     /// out: other nodes' words end up here.
     pub fn set_meta(&mut self, key: &str, value: &str) -> Result<(), StoreError> {

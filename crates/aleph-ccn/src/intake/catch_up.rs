@@ -9,7 +9,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aleph_store::Store;
+use aleph_rules::Dependency;
+use aleph_store::{Skeleton, Store};
+use aleph_types::content::Content;
 use aleph_types::{ItemHash, ParsedMessage};
 use futures_util::{StreamExt as _, stream};
 use negentropy::Negentropy;
@@ -20,6 +22,7 @@ use super::exchange::{
     ANSWER_MAX, Exchange, ExchangeError, FRAME, WANTED_PAGE, compare, read_found, read_frame, want,
 };
 use super::known::{hashes_of, id_of};
+use super::tombstones::{Tombstone, judge};
 use crate::defaults;
 use crate::metrics::Metrics;
 use crate::peers::HttpPeers;
@@ -181,7 +184,13 @@ impl CatchUp {
                     Err(error) => tracing::debug!(peer = %url, %error, "peer stores an invalid message"),
                 }
             }
-            if parsed.is_empty() {
+            let forgotten = found.forgotten.into_iter().filter(|skeleton| {
+                let hash = ItemHash::parse(&skeleton.envelope.item_hash).ok();
+                hash.and_then(|hash| id_of(&hash)).is_some_and(|id| open.remove(&id))
+            });
+            let buried = self.bury(url, forgotten.collect(), &found.forgets).await?;
+            fetched.stored += buried;
+            if parsed.is_empty() && buried == 0 {
                 break;
             }
             // Oldest first: fewer have to wait for what they refer to.
@@ -205,6 +214,66 @@ impl CatchUp {
         }
         fetched.fruitless.extend(open);
         Ok(fetched)
+    }
+
+    /// Remembers messages that were forgotten before this node could get them; returns how many are news.
+    async fn bury(
+        &self,
+        url: &str,
+        forgotten: Vec<Skeleton>,
+        forgets: &[serde_json::Value],
+    ) -> Result<usize, CatchUpError> {
+        if forgotten.is_empty() {
+            return Ok(0);
+        }
+        let trusted = self.peers.is_configured(url);
+        let read = forgets.iter().filter_map(|value| ParsedMessage::from_value(value).ok());
+        let forgets: HashMap<String, ParsedMessage> =
+            read.map(|forget| (forget.message.item_hash.as_str().to_owned(), forget)).collect();
+        let judged = tokio::task::spawn_blocking(move || {
+            let judge_one = |skeleton: &Skeleton| judge(skeleton, &forgets, trusted);
+            forgotten.iter().map(judge_one).collect::<Vec<_>>()
+        });
+        let judged = judged.await.map_err(|_| PipelineError::Stopped)?;
+        let mut tombstones = Vec::with_capacity(judged.len());
+        for verdict in judged {
+            match verdict {
+                Ok(tombstone) => tombstones.push(tombstone),
+                Err(doubt) => tracing::debug!(peer = %url, %doubt, "a forgotten message is not believed"),
+            }
+        }
+        if tombstones.is_empty() {
+            return Ok(0);
+        }
+        let forgets: HashMap<ItemHash, ParsedMessage> = tombstones
+            .iter()
+            .map(|tombstone| (tombstone.forget.message.item_hash.clone(), tombstone.forget.clone()))
+            .collect();
+        let now = crate::clock::now();
+        let write = self.pipeline.write(move |transaction| {
+            let mut news = Vec::new();
+            for Tombstone { message, item_type, owner, forget } in tombstones {
+                let gone_at = forget.content.as_ref().map_or(forget.message.time, Content::time);
+                let by = [forget.message.item_hash];
+                if transaction.remember_forgotten(&message, item_type, &owner, &by, gone_at, now)? {
+                    news.push(message.item_hash);
+                }
+            }
+            Ok(news)
+        });
+        let news = write.await?;
+        for hash in &news {
+            self.pipeline.retry_waiting(&Dependency::Message(hash.clone()));
+        }
+        // Those that were refused because their targets were unknown are decided anew.
+        for fate in futures_util::future::join_all(
+            forgets.into_values().map(|forget| self.pipeline.submit(forget, Origin::CatchUp)),
+        )
+        .await
+        {
+            fate?;
+        }
+        Ok(news.len())
     }
 
     /// Sends a question and reads a bounded answer.

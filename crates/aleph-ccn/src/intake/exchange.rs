@@ -8,10 +8,12 @@
 //!
 //! An answer that starts with 0 is a refusal in words.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::Arc;
 
 use aleph_store::{Skeleton, Store, StoreError};
+use aleph_types::ItemHash;
 use aleph_types::wire::Envelope;
 use negentropy::Negentropy;
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,8 @@ pub(crate) struct Found<M> {
     pub(crate) messages: Vec<M>,
     /// What is left of messages that were forgotten.
     pub(crate) forgotten: Vec<Skeleton>,
+    /// The FORGETs that they name.
+    pub(crate) forgets: Vec<M>,
 }
 
 /// Why an answer can't be used.
@@ -169,15 +173,24 @@ impl Exchange {
             digest.copy_from_slice(id);
             hashes.extend(hashes_of(&digest));
         }
-        let forgotten = self.store.skeletons(hashes.clone()).await?;
-        let mut messages = self.store.envelopes(hashes).await?;
         let mut size = 0;
-        messages.retain(|envelope| {
+        let mut fits = |envelope: &Envelope| {
             size += envelope.item_content.as_ref().map_or(0, String::len) + 512;
             size <= FOUND_MAX
+        };
+        let mut messages = self.store.envelopes(hashes.clone()).await?;
+        messages.retain(&mut fits);
+        let mut forgotten = self.store.skeletons(hashes).await?;
+        let by: BTreeSet<ItemHash> =
+            forgotten.iter().flat_map(|skeleton| skeleton.forgotten_by.first().cloned()).collect();
+        let mut forgets = self.store.envelopes(by.into_iter().collect()).await?;
+        forgets.retain(&mut fits);
+        let sent: BTreeSet<&str> = forgets.iter().map(|forget| forget.item_hash.as_str()).collect();
+        forgotten.retain(|skeleton| {
+            skeleton.forgotten_by.first().is_some_and(|forget| sent.contains(forget.as_str()))
         });
         let packed = tokio::task::spawn_blocking(move || {
-            let text = serde_json::to_vec(&Found::<Envelope> { messages, forgotten })?;
+            let text = serde_json::to_vec(&Found::<Envelope> { messages, forgotten, forgets })?;
             zstd::encode_all(text.as_slice(), 1)
         });
         Ok(match packed.await {

@@ -53,3 +53,41 @@ async fn a_node_says_in_words_what_it_lacks() {
     assert!(health["problems"].as_array().unwrap().iter().any(told), "{health}");
     second.stop().await;
 }
+
+/// What `author` publishes on a node: notes, an amend, elements of an aggregate, and a note that it forgets.
+async fn publish_some(node: &TestNode, author: &Author, from: u32, count: u32) {
+    for number in from..from + count {
+        node.process(&[&author.note(f64::from(number), "TEST", json!(number))]).await;
+    }
+    let gone = author.note(f64::from(from) + 0.5, "TEST", json!("to be forgotten"));
+    node.process(&[&gone]).await;
+    node.process(&[&author.forget(f64::from(from) + 0.75, &[&gone])]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_were_apart_find_exactly_what_differs() {
+    let (first, second) = (TestNode::start().await, TestNode::start().await);
+    let authors = [Author::new(1), Author::new(2)];
+    publish_some(&first, &authors[0], 0, 60).await;
+    publish_some(&second, &authors[1], 1000, 60).await;
+    let common = Author::new(3).note(500.0, "TEST", json!("both"));
+    first.process(&[&common]).await;
+    second.process(&[&common]).await;
+
+    // One is told of the other, then the other of the one.
+    let (url, folder) = (first.url.clone(), second.stop_and_keep().await);
+    let second = TestNode::start_in(folder, |config| config.network.http_peers = vec![url]).await;
+    let synced = until(&second, "in sync").await;
+    assert_eq!(synced["caught_up"], 61, "{synced}");
+    let peer = &synced["peers"][0];
+    assert_eq!((peer["wanted"].as_u64(), peer["stored"].as_u64()), (Some(62), Some(62)), "{peer}");
+
+    let url = second.url.clone();
+    let folder = first.stop_and_keep().await;
+    let first = TestNode::start_in(folder, |config| config.network.http_peers = vec![url]).await;
+    until(&first, "in sync").await;
+    let (ours, theirs) = (first.ok("/api/v1/node/digest").await, second.ok("/api/v1/node/digest").await);
+    assert_eq!(ours["digest"], theirs["digest"], "{ours} {theirs}");
+    first.stop().await;
+    second.stop().await;
+}
