@@ -151,6 +151,9 @@ pub trait Facts {
 
     /// The fate of a hash.
     fn fate(&mut self, hash: &ItemHash) -> Result<Fate, Self::Error>;
+    /// Whether a hash is known to be forgotten by this FORGET, although it was not decided here yet: another
+    /// node told what is left of the message.
+    fn is_forgotten_by(&mut self, target: &ItemHash, forget: &ItemHash) -> Result<bool, Self::Error>;
     /// One field of an aggregate as it is merged now. Shared, because it may be large and asked for often: an
     /// owner's rights are asked for by every message of a delegate.
     fn aggregate_field(

@@ -101,6 +101,8 @@ impl Targets {
         }
         match facts.fate(&target)? {
             Fate::Unknown | Fate::Pending => return Ok(Some(not_found(target))),
+            // Its effect came before it; who may forget what was judged then.
+            Fate::Gone if facts.is_forgotten_by(&target, &candidate.message.item_hash)? => {}
             Fate::Rejected | Fate::Gone => _ = self.absent.get_or_insert(target),
             Fate::Stored(stored) => {
                 if stored.message_type == MessageType::Forget {

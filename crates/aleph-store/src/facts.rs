@@ -223,6 +223,18 @@ impl Facts for StoredFacts<'_> {
         }
     }
 
+    fn is_forgotten_by(&mut self, target: &ItemHash, forget: &ItemHash) -> Result<bool, StoreError> {
+        let list = self.session.first(
+            "SELECT forgotten_by FROM skeletons WHERE item_hash = ?1",
+            values![target.as_str()],
+            |row| row.string(0),
+        )?;
+        let Some(list) = list else { return Ok(false) };
+        let named: Vec<ItemHash> =
+            serde_json::from_str(&list).map_err(|_| StoreError::corrupt("list of FORGETs", list))?;
+        Ok(named.contains(forget))
+    }
+
     fn aggregate_field(
         &mut self,
         owner: &Address,
