@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aleph_types::content::{ForgetContent, PostContent};
-use aleph_types::{Address, ErrorCode, ItemHash, MessageType, Rejection};
+use aleph_types::{Address, ErrorCode, ItemHash, Message, MessageType, Rejection};
 use serde_json::{Value, json};
 
 use crate::permissions::{self, Subject};
@@ -74,6 +74,13 @@ pub(crate) fn decide<F: Facts>(
     }
     plan.into_effects(candidate, facts, effects)?;
     Ok(None)
+}
+
+/// Whether a FORGET may forget this message, as far as can be told when the message's content is lost: it
+/// names it, and was signed by the message's signer or speaks for it. What a FORGET takes along (amends,
+/// elements of aggregates), and messages signed for somebody else's account, are not seen this way.
+pub fn forgets_evidently(by: &Address, forget: &ForgetContent, message: &Message) -> bool {
+    forget.hashes.contains(&message.item_hash) && (*by == message.sender || forget.address == message.sender)
 }
 
 /// What a FORGET names, in the order of its list, which shows in what each target remembers of it.

@@ -41,6 +41,7 @@ pub use facts::{
     AggregateFact, AmendFact, ElementFact, Facts, Fate, PinFact, PostFact, StoredMessage, TagFact,
     TagVersion, VmFact,
 };
+pub use forget::forgets_evidently;
 pub use node_post::{
     BalanceEntry, MONEY_POSTS, MetricRow, NetworkMetrics, NodePost, Publishers, Unheeded, stored_money,
 };

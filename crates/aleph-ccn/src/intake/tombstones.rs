@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use aleph_store::Skeleton;
-use aleph_types::content::{Content, ForgetContent};
+use aleph_types::content::Content;
 use aleph_types::wire::Envelope;
 use aleph_types::{HashKind, ItemHash, ItemType, Message, ParsedMessage};
 
@@ -52,18 +52,12 @@ pub(crate) fn judge(
     let forget = forgets.get(by.as_str()).ok_or_else(|| Doubt::NoForget(by.clone()))?;
     let Some(Content::Forget(content)) = &forget.content else { return Err(Doubt::NoForget(by.clone())) };
     let (message, item_type) = read(&skeleton.envelope)?;
-    if !trusted && !is_entitled(&message, forget, content) {
+    if !trusted && !aleph_rules::forgets_evidently(&forget.message.sender, content, &message) {
         return Err(Doubt::Stranger);
     }
     aleph_crypto::check(&message).map_err(|_| Doubt::Signature)?;
     aleph_crypto::check(&forget.message).map_err(|_| Doubt::ForgetSignature)?;
     Ok(Tombstone { message, item_type, owner: skeleton.owner.clone(), forget: forget.clone() })
-}
-
-fn is_entitled(message: &Message, forget: &ParsedMessage, content: &ForgetContent) -> bool {
-    let signer = &message.sender;
-    content.hashes.contains(&message.item_hash)
-        && (forget.message.sender == *signer || content.address == *signer)
 }
 
 /// The message without its content, by the rules for those whose content is elsewhere.
