@@ -13,10 +13,29 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 
 CASE_SECONDS = 60.0
 # From here on the public network takes nothing but credits (`spec: payments.md §5`).
 ONLY_CREDITS_SINCE = 1_798_761_600
+
+
+@dataclass
+class Said:
+    """What a command said."""
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def all(self) -> str:
+        return f"{self.output}\n{self.errors}".strip()
+
+    @property
+    def last(self) -> str:
+        """The last line: what went wrong, after a traceback."""
+        return self.all.splitlines()[-1] if self.all else ""
 
 
 class Skip(Exception):

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 
 import eth_account
@@ -28,21 +27,7 @@ PROGRAM = typer.main.get_command(app)
 gc.freeze()
 
 
-@dataclass
-class Said:
-    code: int
-    output: str
-    errors: str
-
-    @property
-    def all(self) -> str:
-        return f"{self.output}\n{self.errors}".strip()
-
-    @property
-    def last(self) -> str:
-        """The last line: what went wrong, after a traceback."""
-        return self.all.splitlines()[-1] if self.all else ""
-
+class Said(cases.Said):
     def json(self) -> dict:
         """The document in what was said, whatever stands before it."""
         start = min((place for place in (self.output.find("{"), self.output.find("[")) if place >= 0), default=-1)

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 import cases
@@ -19,20 +18,7 @@ COMMAND_SECONDS = 60.0
 STRANGER_KEY = "7" * 64
 
 
-@dataclass
-class Said:
-    code: int
-    output: str
-    errors: str
-
-    @property
-    def all(self) -> str:
-        return f"{self.output}\n{self.errors}".strip()
-
-    @property
-    def last(self) -> str:
-        return self.all.splitlines()[-1] if self.all else ""
-
+class Said(cases.Said):
     def documents(self) -> list:
         """What was printed: one JSON document after another."""
         decoder, found, text = json.JSONDecoder(), [], self.output.strip()

@@ -10,7 +10,6 @@ use aleph_cid::{
     BlockSource as _, Built, Cid, Codec, DagWalk, FileBuilder, Layout, Limits, MemoryBlocks, TreeBuilder,
     TreeError, symlink,
 };
-use aleph_rules::{FileInfo, FileKind};
 use aleph_types::limits;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -25,7 +24,7 @@ use super::ipfs::{check_enabled, form_type, refused_archive};
 use super::json::Object;
 use super::openapi::shapes::FileForm;
 use super::params::Params;
-use super::uploads::{before_stall, form_error, keep};
+use super::uploads::{before_stall, form_error, keep, keep_for_a_while};
 use crate::files::named;
 
 /// Most files and directories of one request.
@@ -255,7 +254,7 @@ async fn store(api: &Arc<Api>, root: &Built, blocks: &mut MemoryBlocks) -> Resul
         // One block of plain bytes: a file by its SHA-256.
         let Ok(Some(block)) = blocks.get(&root.cid) else { return Ok(()) };
         let stored = api.node.blobs.put_bytes(block.into_owned()).await?;
-        return keep(api, &stored.hash, FileInfo { size: stored.size, kind: FileKind::File }).await;
+        return keep_for_a_while(api, &stored).await;
     }
     let mut writer = api.node.files.archive_writer(api.node.files.limits().archive_bytes);
     let header = aleph_cid::CarHeader::new(vec![root.cid]).encode();

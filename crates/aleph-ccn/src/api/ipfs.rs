@@ -18,7 +18,7 @@ use super::json::Object;
 use super::openapi::shapes::{ArchiveForm, FileForm, StoredFile};
 use super::publish::status_code;
 use super::uploads::{
-    Form, Incoming, keep, mismatch, publish_with_file, read_metadata, sorted_json, too_large,
+    Form, Incoming, keep_for_a_while, mismatch, publish_with_file, read_metadata, sorted_json, too_large,
 };
 use crate::Outcome;
 use crate::files::archive::{ArchiveWriter, ImportError};
@@ -79,8 +79,7 @@ pub(super) async fn add_json(State(api): State<Arc<Api>>, body: Body) -> Result<
     // As it is hashed it may be longer than it came.
     writer.write(text.as_bytes()).await.map_err(too_large)?;
     let stored = writer.finish(None).await?;
-    let info = FileInfo { size: stored.size, kind: FileKind::File };
-    keep(&api, &stored.hash, info).await?;
+    keep_for_a_while(&api, &stored).await?;
     api.node.files.hand_over(&stored.hash, &api.node.stopping);
     Ok(json_answer(StatusCode::OK, format!(r#"{{"status":"success","hash":"{}"}}"#, stored.hash)))
 }
@@ -120,8 +119,7 @@ pub(super) async fn add_file(
             return Err(ApiError::too_large(limits::UNAUTHENTICATED_UPLOAD, Some(file.written())));
         }
         let stored = file.finish(None).await?;
-        let info = FileInfo { size: stored.size, kind: FileKind::File };
-        keep(&api, &stored.hash, info).await?;
+        keep_for_a_while(&api, &stored).await?;
         api.node.files.hand_over(&stored.hash, &api.node.stopping);
         return Ok(stored_answer(StatusCode::OK, &stored.hash, Some(&name), stored.size));
     };

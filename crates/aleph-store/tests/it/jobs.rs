@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 
-use aleph_ledger::credit::{CreditEffect, EntryKind, HistoryPlace, HistoryRow, Lot, LotKey, Moment};
 use aleph_ledger::removal::{
     Circumstances, Event, Job, JobState, RemovalRules, Standing, Verdict, settle_page,
 };
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::ledger::recorded;
 use crate::place::{Engine, Place, on_both_engines};
+use crate::recorded_money::credits;
 
 on_both_engines!(recorded_jobs, a_job_that_is_killed_anywhere_ends_like_one_that_is_not);
 
@@ -148,32 +148,7 @@ fn fund(transaction: &mut Transaction<'_>, job: Job, balance: &Value) {
         }
         Job::Credit => {
             let amount = balance.as_i64().unwrap_or_else(|| balance.as_str().unwrap().parse().unwrap());
-            let time = Timestamp::from_secs(1);
-            let message = ItemHash::sha256(b"grant");
-            let moment = Moment { time, is_expense: false, message: message.clone() };
-            let row = HistoryRow {
-                place: HistoryPlace { moment, index: 0 },
-                kind: EntryKind::Granted,
-                address: owner.clone(),
-                amount,
-                expiration: None,
-                requested_expiration: None,
-                price: None,
-                bonus_amount: None,
-                tx_hash: None,
-                token: None,
-                chain: None,
-                provider: None,
-                origin: None,
-                origin_ref: None,
-                payment_method: None,
-                expense_count: None,
-                expense_size_mib: None,
-            };
-            let key = LotKey { time, message, index: 0 };
-            let lot = Lot { key, owner, remaining: amount, expiration: None };
-            let grant = [CreditEffect::AddRows(vec![row]), CreditEffect::AddLot(lot)];
-            transaction.apply_credits(&grant).unwrap();
+            transaction.apply_credits(&credits(&owner, amount)).unwrap();
         }
     }
 }

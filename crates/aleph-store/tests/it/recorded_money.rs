@@ -223,7 +223,8 @@ fn one_line(payment: PaymentType, amount: &str) -> Costing {
     costing
 }
 
-fn credits(owner: &Address, amount: i64) -> [CreditEffect; 2] {
+/// Credits that an account has from somewhere.
+pub(crate) fn credits(owner: &Address, amount: i64) -> [CreditEffect; 2] {
     let (time, message) = (Timestamp::from_secs(1), ItemHash::sha256(b"grant"));
     let row = HistoryRow {
         place: HistoryPlace {
