@@ -8,9 +8,11 @@ use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ask::Conversations;
 use crate::defaults::FAULTY_TOLD;
 use crate::peers::{HttpPeer, KnownAddress, PeerInfo, PeerTable};
 use crate::standing::{Standing, Standings};
+use crate::streams::Streams;
 use crate::{ConfiguredPeer, MAX_PUBLISH, PublishError, PublishOutcome, encode_payload};
 
 /// The application's end of the network. Cheap to clone; the network stops when the last clone is
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     /// Locked after `peers` by who needs both.
     pub(crate) standings: Arc<Mutex<Standings>>,
     pub(crate) counters: Counters,
+    pub(crate) streams: Streams,
+    pub(crate) conversations: Conversations,
 }
 
 /// Counts since start.
@@ -102,6 +106,10 @@ pub(crate) fn bump(counter: &AtomicU64, by: u64) {
 impl NetworkHandle {
     pub(crate) fn new(commands: mpsc::Sender<Command>, shared: Arc<Shared>) -> Self {
         Self { commands, shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Publishes one message, given as its JSON text; percent signs are escaped here.

@@ -38,6 +38,7 @@
 //! ```
 
 mod announcement;
+mod ask;
 mod book;
 mod config;
 mod defaults;
@@ -49,8 +50,10 @@ mod network;
 mod payload;
 mod peers;
 mod standing;
+mod streams;
 
 pub use announcement::{Announcement, PeerType};
+pub use ask::{AnswerLimits, AskError, SYNC_PROTOCOL};
 pub use config::{Announce, ConfiguredPeer, InvalidPeer, Limits, NetworkConfig, Topics};
 pub use defaults::{MAX_PUBLISH, OUTBOX_FOR, VERDICT_WITHIN};
 pub use error::{PublishError, StartError};

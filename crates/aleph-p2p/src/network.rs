@@ -14,9 +14,11 @@ use libp2p::{Multiaddr, Swarm, Transport as _, noise, swarm, tcp, yamux};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::ask::Conversations;
 use crate::handle::{Counters, Shared};
 use crate::peers::PeerTable;
 use crate::standing::Standings;
+use crate::streams::Streams;
 use crate::{ConfiguredPeer, Event, NetworkConfig, NetworkHandle, NodeKey, StartError, book, defaults};
 
 mod behaviour;
@@ -71,6 +73,8 @@ impl Network {
             peers: Mutex::new(peers),
             standings,
             counters: Counters::default(),
+            streams: Streams::new(swarm.behaviour().streams.new_control()),
+            conversations: Conversations::default(),
         });
         let (commands, incoming) = mpsc::channel(config.limits.commands.max(1));
         let (events, outgoing) = mpsc::channel(config.limits.events.max(1));

@@ -148,6 +148,10 @@ impl PeerTable {
         self.connected.values().filter(|entry| entry.info.subscribed).count()
     }
 
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.contains_key(peer)
+    }
+
     pub(crate) fn is_subscribed(&self, peer: &PeerId) -> bool {
         self.connected.get(peer).is_some_and(|entry| entry.info.subscribed)
     }

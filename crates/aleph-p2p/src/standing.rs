@@ -93,17 +93,20 @@ pub enum Offence {
     TooManyMessages,
     /// It sent more frames than a peer may; counted once a second.
     TooManyFrames,
+    /// What it answered while this node caught up was no answer, or lead nowhere.
+    BadAnswer,
 }
 
 impl Offence {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PublishedInvalid,
         Self::PassedOnInvalid,
         Self::BadEnvelope,
         Self::UnreadableFrame,
         Self::TooManyMessages,
         Self::TooManyFrames,
+        Self::BadAnswer,
     ];
 
     fn points(self) -> f64 {
@@ -111,7 +114,7 @@ impl Offence {
             Self::PublishedInvalid => 2.0,
             Self::PassedOnInvalid => 0.2,
             Self::BadEnvelope => 5.0,
-            Self::UnreadableFrame => 20.0,
+            Self::UnreadableFrame | Self::BadAnswer => 20.0,
             Self::TooManyMessages | Self::TooManyFrames => 4.0,
         }
     }
@@ -125,6 +128,7 @@ impl Offence {
             Self::UnreadableFrame => "unreadable_frame",
             Self::TooManyMessages => "too_many_messages",
             Self::TooManyFrames => "too_many_frames",
+            Self::BadAnswer => "bad_answer",
         }
     }
 
@@ -137,6 +141,7 @@ impl Offence {
             Self::UnreadableFrame => "frames that can't be read or are too large",
             Self::TooManyMessages => "seconds in which it published more than an author may",
             Self::TooManyFrames => "seconds in which it sent more frames than a peer may",
+            Self::BadAnswer => "answers, while this node caught up, that were none or lead nowhere",
         }
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Behaviour {
     pub(crate) gossip: Gossip,
     /// Finds dead connections to peers that answer it (`spec: p2p.md §4`: not to be relied on).
     ping: ping::Behaviour,
+    /// Streams of protocols that are a question and an answer, or blocks: who speaks one opens and takes
+    /// streams through a control of this ([`crate::NetworkHandle`] has one), outside the swarm's task.
+    pub(crate) streams: libp2p_stream::Behaviour,
 }
 
 impl Behaviour {
@@ -34,6 +37,7 @@ impl Behaviour {
             gate: Gate::new(config.limits.clone(), Arc::clone(standings)),
             gossip: Gossip::new(&config.topics, key, Arc::clone(standings))?,
             ping: ping::Behaviour::new(ping::Config::new()),
+            streams: libp2p_stream::Behaviour::new(),
         })
     }
 }

@@ -287,6 +287,7 @@ impl Task {
             return Next::Stop(None);
         }
         self.pending.expire(now);
+        self.shared.conversations.tidy(now);
         self.keep_book(now);
         let refused = self.swarm.behaviour().gate.refused();
         self.shared.counters.refused.store(refused, std::sync::atomic::Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! Nodes that talk to each other on loopback.
 
+mod ask;
 mod exchange;
 mod foreign;
 mod hostile;

@@ -21,12 +21,14 @@ impl Task {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Gate(event)) => match event {},
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(())) => {}
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 let last = self.shared.peers.lock().connection_closed(peer_id, connection_id);
                 if last {
+                    self.shared.conversations.forget(&peer_id);
                     tracing::info!(peer = %peer_id, cause = ?cause, "peer disconnected");
                     let wait = self.paused.remove(&peer_id).unwrap_or(DIAL_FAST);
                     self.dialer.disconnected(&peer_id, wait, Instant::now());
