@@ -101,7 +101,7 @@ impl Content {
 
     /// The JSON object in `bytes`, with the checks that precede every schema.
     fn document(item_hash: &ItemHash, bytes: &[u8]) -> Result<Value, FormatError> {
-        if memchr_find(bytes, FORBIDDEN) {
+        if memchr::memmem::find(bytes, FORBIDDEN).is_some() {
             return Err(FormatError::text(format!(
                 "Invalid message content for {item_hash}: Unsupported character in message: \\u0000"
             )));
@@ -184,15 +184,4 @@ impl Content {
             Content::Forget(_) => Vec::new(),
         }
     }
-}
-
-fn memchr_find(haystack: &[u8], needle: &[u8]) -> bool {
-    let mut rest = haystack;
-    while let Some(at) = rest.iter().position(|&byte| byte == needle[0]) {
-        if rest[at..].starts_with(needle) {
-            return true;
-        }
-        rest = &rest[at + 1..];
-    }
-    false
 }

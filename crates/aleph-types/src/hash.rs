@@ -67,7 +67,7 @@ impl ItemHash {
 
     /// The storage hash whose SHA-256 digest is `digest`.
     pub fn from_digest(digest: [u8; 32]) -> Self {
-        Self(hex::encode(digest).into())
+        Self(data_encoding::HEXLOWER.encode(&digest).into())
     }
 
     /// The text, as it travels on the wire.

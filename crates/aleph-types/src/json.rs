@@ -35,6 +35,14 @@ enum Open {
     Object(Map<String, Value>, String),
 }
 
+/// Keys that a message has: room that need not grow.
+const ROOT_KEYS: usize = 12;
+
+/// Control characters must be escaped in strings.
+fn is_control(byte: u8) -> bool {
+    byte < 0x20
+}
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
@@ -81,7 +89,9 @@ impl Parser<'_> {
                         Value::Object(Map::new())
                     } else {
                         let key = self.key()?;
-                        open.push(Open::Object(Map::new(), key));
+                        // Room for an envelope; inner objects may be millions.
+                        let room = if open.is_empty() { ROOT_KEYS } else { 0 };
+                        open.push(Open::Object(Map::with_capacity(room), key));
                         continue;
                     }
                 }
@@ -180,15 +190,22 @@ impl Parser<'_> {
         let mut escaped = false;
         let mut length = 0;
         loop {
-            match rest.get(length) {
+            let unread = rest.get(length..).unwrap_or_default();
+            let special = memchr::memchr2(b'"', b'\\', unread);
+            let plain = &unread[..special.unwrap_or(unread.len())];
+            // Read to the end, not to the first: the compiler makes that a few instructions.
+            if plain.iter().fold(false, |any, byte| any | is_control(*byte)) {
+                let before = plain.iter().take_while(|byte| !is_control(**byte)).count();
+                return Err(JsonError::Syntax(start + 1 + length + before));
+            }
+            length += plain.len();
+            match special.map(|at| unread[at]) {
                 None => return Err(JsonError::Incomplete),
                 Some(b'"') => break,
-                Some(b'\\') => {
+                Some(_) => {
                     escaped = true;
                     length += 2;
                 }
-                Some(0..=0x1f) => return Err(JsonError::Syntax(start + 1 + length)),
-                Some(_) => length += 1,
             }
         }
         let end = start + 1 + length;
