@@ -141,6 +141,9 @@ pub struct P2pConfig {
     pub topic: String,
     /// Topic of announcements.
     pub alive_topic: String,
+    /// Believe what every peer announces of itself, not only those that are configured or in the node list,
+    /// and treat none as a stranger. For private networks.
+    pub believe_everybody: bool,
 }
 
 impl Default for P2pConfig {
@@ -154,6 +157,7 @@ impl Default for P2pConfig {
             key_type: KeyKind::Ed25519,
             topic: defaults::TOPIC.to_owned(),
             alive_topic: defaults::ALIVE_TOPIC.to_owned(),
+            believe_everybody: false,
         }
     }
 }

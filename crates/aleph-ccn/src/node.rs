@@ -456,6 +456,7 @@ async fn start_network(
     let network = aleph_p2p::NetworkConfig {
         listen: vec![listen],
         peers,
+        believe_everybody: config.p2p.believe_everybody,
         topics: Topics { messages: config.p2p.topic.clone(), alive: config.p2p.alive_topic.clone() },
         announce: Announce { address: announced, http: http_url, ..Announce::default() },
         address_book: Some(config.storage.data_dir.join("peers.json")),

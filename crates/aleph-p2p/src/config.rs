@@ -16,6 +16,9 @@ pub struct NetworkConfig {
     pub listen: Vec<Multiaddr>,
     /// Peers that are dialled again and again, and whose announcements are believed.
     pub peers: Vec<ConfiguredPeer>,
+    /// Believe what every peer announces, and give every peer the budgets of those that are known: for a
+    /// private network, whose members nobody lists.
+    pub believe_everybody: bool,
     /// The topics of the network.
     pub topics: Topics,
     /// What this node tells about itself.
@@ -31,6 +34,7 @@ impl Default for NetworkConfig {
         Self {
             listen: vec![Multiaddr::from(std::net::Ipv4Addr::UNSPECIFIED).with(Protocol::Tcp(4025))],
             peers: Vec::new(),
+            believe_everybody: false,
             topics: Topics::default(),
             announce: Announce::default(),
             limits: Limits::default(),

@@ -55,7 +55,11 @@ impl Network {
     ) -> Result<(NetworkHandle, mpsc::Receiver<Event>), StartError> {
         let now = Instant::now();
         let configured = config.peers.iter().filter_map(ConfiguredPeer::peer_id);
-        let standings = Arc::new(Mutex::new(Standings::new(configured, now)));
+        let mut standings = Standings::new(configured, now);
+        if config.believe_everybody {
+            standings.believe_everybody();
+        }
+        let standings = Arc::new(Mutex::new(standings));
         let mut swarm = build(&config, key, &standings)?;
         let listening = listen(&mut swarm, &config.listen).await?;
         let me = *swarm.local_peer_id();

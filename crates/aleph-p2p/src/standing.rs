@@ -63,6 +63,8 @@ pub enum Trust {
     Configured,
     /// The node list names it.
     Listed,
+    /// The network believes everybody ([`crate::NetworkConfig::believe_everybody`]).
+    Member,
     /// Nobody does.
     Stranger,
 }
@@ -73,6 +75,7 @@ impl Trust {
         match self {
             Self::Configured => "configured",
             Self::Listed => "listed",
+            Self::Member => "member",
             Self::Stranger => "stranger",
         }
     }
@@ -228,6 +231,8 @@ impl Record {
 pub(crate) struct Standings {
     configured: HashSet<PeerId>,
     listed: HashSet<PeerId>,
+    /// Nobody is a stranger.
+    open: bool,
     records: HashMap<PeerId, Record>,
     strangers: Bucket,
     /// Shunned addresses, until when.
@@ -251,6 +256,7 @@ impl Standings {
         Self {
             configured: configured.into_iter().collect(),
             listed: HashSet::new(),
+            open: false,
             records: HashMap::new(),
             strangers: Bucket::full(now),
             addresses: HashMap::new(),
@@ -262,11 +268,18 @@ impl Standings {
         self.listed = peers;
     }
 
+    /// From now on nobody is a stranger.
+    pub(crate) fn believe_everybody(&mut self) {
+        self.open = true;
+    }
+
     pub(crate) fn trust(&self, peer: &PeerId) -> Trust {
         if self.configured.contains(peer) {
             Trust::Configured
         } else if self.listed.contains(peer) {
             Trust::Listed
+        } else if self.open {
+            Trust::Member
         } else {
             Trust::Stranger
         }

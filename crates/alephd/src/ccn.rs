@@ -8,12 +8,13 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Sources;
-use crate::shutdown;
+use crate::{init, shutdown};
 
 /// Run a core node
 #[derive(Debug, Args)]
 pub(crate) struct CcnArgs {
-    /// The configuration, TOML; every key has a default and can be set by ALEPHD_CCN__<TABLE>__<KEY>
+    /// The configuration, TOML [default: config.toml in the data folder, if there is one]; every key has a
+    /// default and can be set by ALEPHD_CCN__<TABLE>__<KEY>
     #[arg(long, short, value_name = "FILE", env = "ALEPHD_CCN_CONFIG")]
     config: Option<PathBuf>,
     /// Where data is kept (storage.data_dir)
@@ -32,9 +33,27 @@ pub(crate) struct CcnArgs {
 }
 
 impl CcnArgs {
+    /// A node of this configuration, without flags.
+    pub(crate) fn of_file(config: PathBuf) -> Self {
+        Self {
+            config: Some(config),
+            data_dir: None,
+            database: None,
+            listen: None,
+            stop_at_end_of_input: false,
+        }
+    }
+
+    /// The configuration that is named, or the one that `alephd init` left in the data folder.
+    fn file(&self) -> Option<PathBuf> {
+        let default = || aleph_ccn::Config::default().storage.data_dir;
+        self.config.clone().or_else(|| init::config_in(&self.data_dir.clone().unwrap_or_else(default)))
+    }
+
     fn config(&self) -> Result<aleph_ccn::Config> {
         let data_dir = self.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
-        let config = Sources::new("CCN", self.config.as_deref())
+        let file = self.file();
+        let config = Sources::new("CCN", file.as_deref())
             .flag("storage.data_dir", data_dir)
             .flag("storage.database", self.database.clone())
             .flag("http.listen", self.listen.map(|address| address.to_string()))

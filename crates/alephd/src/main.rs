@@ -7,6 +7,7 @@ mod ccn;
 mod config;
 mod crn;
 mod devnet;
+mod init;
 mod inspect;
 mod keys;
 mod log;
@@ -39,6 +40,8 @@ enum Command {
     Ccn(ccn::CcnArgs),
     Crn(crn::CrnArgs),
     Devnet(devnet::DevnetArgs),
+    Init(init::InitArgs),
+    Join(init::JoinArgs),
     Inspect(inspect::InspectArgs),
     /// Make and show keys of accounts
     #[command(subcommand)]
@@ -78,6 +81,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Config(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Store(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::SuperviseVm(args) => supervise::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Init(args) => run_node(init::init(args)?),
+        Command::Join(args) => run_node(init::join(args)?),
         Command::Ccn(args) => block_on(async {
             let stop = shutdown::on_signals()?;
             ccn::run(args, stop).await.map(|()| ExitCode::SUCCESS)
@@ -91,6 +96,15 @@ fn run(cli: Cli) -> Result<ExitCode> {
             devnet::run(args, stop).await
         }),
     }
+}
+
+/// Runs the node that was set up, if that was asked for.
+fn run_node(config: Option<std::path::PathBuf>) -> Result<ExitCode> {
+    let Some(config) = config else { return Ok(ExitCode::SUCCESS) };
+    block_on(async {
+        let stop = shutdown::on_signals()?;
+        ccn::run(ccn::CcnArgs::of_file(config), stop).await.map(|()| ExitCode::SUCCESS)
+    })
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -309,7 +309,7 @@ impl Publisher {
 
 /// Below the ports that the system gives to outgoing connections: nobody takes it while the node is
 /// down.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 2_000) as u16;
     loop {

@@ -16,4 +16,5 @@ mod money_convert;
 mod money_kills;
 mod money_traffic;
 mod old_peer;
+mod private_network;
 mod traffic;

@@ -729,7 +729,7 @@ pub(in crate::api) struct NodePeers {
 #[derive(Debug, ToSchema)]
 pub(in crate::api) struct PeerStanding {
     peer: String,
-    /// `configured`, `listed` or `stranger`.
+    /// `configured`, `listed`, `member` (everybody in some private networks) or `stranger`.
     trust: String,
     /// From 100, nothing against it, to 0.
     score: f64,
