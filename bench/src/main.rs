@@ -14,6 +14,7 @@ mod machine;
 mod report;
 mod serve;
 mod subscribers;
+mod weather;
 
 use std::path::PathBuf;
 
@@ -81,6 +82,8 @@ enum Scenario {
         #[arg(long, default_value_t = 1024)]
         mib: u64,
     },
+    /// Five core nodes in network namespaces with delay and loss: propagation, a cut, kills (needs root)
+    Weather(weather::Options),
     /// A core node in the foreground, for the other scenarios
     #[command(hide = true)]
     Serve {
@@ -111,6 +114,7 @@ fn main() -> Result<()> {
                 subscribers::run(subscribers, messages, silent).await
             }
             Scenario::Files { mib } => files::run(mib).await,
+            Scenario::Weather(options) => weather::run(options).await,
             Scenario::Serve { data_dir, p2p } => serve::serve(data_dir, p2p).await,
         }
     })

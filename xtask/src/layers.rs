@@ -53,6 +53,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("aleph-sdk", Layer::Shell),
     ("aleph-test-postgres", Layer::Shell),
     ("aleph-test-s3", Layer::Shell),
+    ("aleph-test-weather", Layer::Shell),
     ("aleph-ccn", Layer::App),
     ("aleph-crn", Layer::App),
     ("aleph-indexer", Layer::App),

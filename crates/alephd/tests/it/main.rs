@@ -18,3 +18,4 @@ mod money_traffic;
 mod old_peer;
 mod private_network;
 mod traffic;
+mod weather;
