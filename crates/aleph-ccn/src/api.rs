@@ -49,12 +49,10 @@ mod tus;
 mod uploads;
 mod websocket;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aleph_store::RecomputedDigest;
-use aleph_store::queries::AddressCounts;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -86,7 +84,8 @@ struct Api {
     totals: Totals,
     counts: Cached<metrics::Counts>,
     channels: Cached<Arc<Vec<String>>>,
-    address_counts: Cached<Arc<BTreeMap<String, AddressCounts>>>,
+    address_counts: Cached<Arc<accounts::Statistics>>,
+    file_totals: counts::FileTotals,
     recomputed_digest: Cached<Arc<RecomputedDigest>>,
     cost_sums: costs::Sums,
     recalculating: tokio::sync::Mutex<()>,
@@ -115,6 +114,7 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         counts: Cached::new(COUNTS_AGE),
         channels: Cached::new(CHANNELS_AGE),
         address_counts: Cached::new(ADDRESS_COUNTS_AGE),
+        file_totals: counts::FileTotals::default(),
         recomputed_digest: Cached::new(digest::RECOMPUTED_AGE),
         cost_sums: costs::Sums::default(),
         recalculating: tokio::sync::Mutex::default(),

@@ -24,10 +24,10 @@ impl Transaction<'_> {
                 &tx.publisher,
             ],
         )?;
-        match status_of(session, hash.as_str())? {
-            Some((_, Some(seq))) => settle(session, hash, seq),
-            _ => Ok(()),
-        }
+        let Some((_, Some(seq))) = status_of(session, hash.as_str())? else { return Ok(()) };
+        settle(session, hash, seq)?;
+        self.parts().1.touch(seq);
+        Ok(())
     }
 
     /// A verified copy of a stored message had this envelope time: the smaller one stays
@@ -38,7 +38,9 @@ impl Transaction<'_> {
         session.execute(
             "UPDATE messages SET time = ?2 WHERE seq = ?1 AND time > ?2",
             values![seq, time.as_micros()],
-        )
+        )?;
+        self.parts().1.touch(seq);
+        Ok(())
     }
 }
 

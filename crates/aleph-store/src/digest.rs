@@ -212,6 +212,8 @@ fn row_hash(part: Part, columns: &[Value<'_>]) -> RowHash {
 pub(crate) struct Sums {
     parts: [Sum; Part::ALL.len()],
     changed: bool,
+    /// See [`Sums::touch`].
+    touched: Vec<i64>,
 }
 
 impl Sums {
@@ -224,7 +226,7 @@ impl Sums {
         if words.next() != Some(VERSION) {
             return Ok(None);
         }
-        let mut sums = Self { parts: Default::default(), changed: false };
+        let mut sums = Self { parts: Default::default(), changed: false, touched: Vec::new() };
         for part in &mut sums.parts {
             *part = words.next().and_then(read_sum).ok_or_else(|| StoreError::corrupt("digest", &text))?;
         }
@@ -267,12 +269,23 @@ impl Sums {
 
     /// The sums of empty tables.
     pub(crate) fn of_nothing() -> Self {
-        Self { parts: Default::default(), changed: true }
+        Self { parts: Default::default(), changed: true, touched: Vec::new() }
     }
 
     /// As they are once they are stored.
     pub(crate) fn as_stored(&self) -> Self {
-        Self { changed: false, ..self.clone() }
+        Self { parts: self.parts, changed: false, touched: Vec::new() }
+    }
+
+    /// The message at this place, or what hangs on it (status, confirmations, post), changes or goes: what
+    /// readers keep in memory must be told.
+    pub(crate) fn touch(&mut self, seq: i64) {
+        self.touched.push(seq);
+    }
+
+    /// The places that were touched.
+    pub(crate) fn touched(&self) -> &[i64] {
+        &self.touched
     }
 
     /// A row with these columns came; returns its hash.

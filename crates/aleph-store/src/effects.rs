@@ -86,6 +86,7 @@ pub(crate) fn apply(
         Effect::RemovePost(original) => {
             sums.subtract_stored(session, Part::Posts, POST_OF, values![original.as_str()])?;
             sums.subtract_stored(session, Part::Amends, "original = ?1", values![original.as_str()])?;
+            touch_post(session, sums, original)?;
             session.execute(&format!("DELETE FROM posts WHERE {POST_OF}"), values![original.as_str()])?;
             session.execute("DELETE FROM amends WHERE original = ?1", values![original.as_str()])?;
         }
@@ -188,7 +189,16 @@ fn amend_row<'a>(original: &'a ItemHash, amend: &'a Stamp) -> [Value<'a>; 3] {
     [Value::from(original.as_str()), Value::from(amend.time.as_micros()), Value::from(amend.hash.as_str())]
 }
 
+/// Readers must be told of a post that changes or goes.
+fn touch_post(session: &Session, sums: &mut Sums, original: &ItemHash) -> Result<(), StoreError> {
+    if let Some((_, Some(seq))) = status_of(session, original.as_str())? {
+        sums.touch(seq);
+    }
+    Ok(())
+}
+
 fn show_version(session: &Session, sums: &mut Sums, version: &PostVersion) -> Result<(), StoreError> {
+    touch_post(session, sums, &version.original)?;
     sums.subtract_stored(session, Part::Posts, POST_OF, values![version.original.as_str()])?;
     session.execute(
         &format!(
@@ -337,6 +347,7 @@ fn forget(
         values![seq, at.as_micros(), &serde_json::json!([by]).to_string()],
     )?;
     write_down(session, seq)?;
+    sums.touch(seq);
     session.execute("DELETE FROM messages WHERE seq = ?1", values![seq])?;
     session.execute("DELETE FROM message_tags WHERE message = ?1", values![seq])?;
     confirmations::remove(session, target)?;

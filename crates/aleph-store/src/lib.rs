@@ -16,6 +16,7 @@
 //! otherwise have to be asked for.
 
 mod aggregates;
+mod changes;
 mod collect;
 mod confirmations;
 mod convert;

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod aggregates;
+mod catalogue;
 mod fate;
 mod files;
 mod hashes;
@@ -22,6 +23,7 @@ pub use accounts::{AddressCounts, Balance};
 pub use aggregates::{
     AggregateFilter, AggregateKey, AggregateQuery, AggregateSort, AggregateStart, StoredAggregate,
 };
+pub(crate) use catalogue::Catalogue;
 pub use fate::{MessageFate, PendingCopy};
 pub use files::{AccountFile, FileInfo, FileKind, FileQuery, FileVersion};
 pub use hashes::{HashesFilter, ProcessedHash};

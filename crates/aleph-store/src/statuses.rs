@@ -162,6 +162,11 @@ pub(crate) fn change_status(
         values![hash.as_str(), status.as_str(), message],
     )?;
     session.know_status(hash.as_str(), Some((status, message)));
+    if (was == MessageStatus::Removing || status == MessageStatus::Removing)
+        && let Some(seq) = message
+    {
+        sums.touch(seq);
+    }
     if is_final(was) {
         sums.subtract(Part::Statuses, values![hash.as_str(), was.as_str()]);
     }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::engine::{PostgresSession, Session, SqliteSession};
+use crate::queries::Catalogue;
 use crate::{Location, StoreError, Writer, aggregates, digest, engine, migrations};
 
 /// Queries that may run at once; each holds a connection with its own page cache.
@@ -28,6 +29,7 @@ struct Inner {
     size: AtomicU64,
     idle: Mutex<Vec<Session>>,
     permits: Arc<Semaphore>,
+    catalogue: Arc<Catalogue>,
 }
 
 impl std::fmt::Debug for Store {
@@ -45,12 +47,14 @@ impl Store {
         migrations::apply(&session, &location)?;
         aggregates::fill(&session)?;
         digest::prepare(&session)?;
-        let writer = Writer::new(session, location.clone());
+        let catalogue = Arc::new(Catalogue::default());
+        let writer = Writer::new(session, location.clone(), catalogue.changes());
         let inner = Inner {
             location,
             size: AtomicU64::new(0),
             idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(READERS)),
+            catalogue,
         };
         Ok((Store { inner: Arc::new(inner) }, writer))
     }
@@ -58,6 +62,11 @@ impl Store {
     /// Where the database is.
     pub fn location(&self) -> &Location {
         &self.inner.location
+    }
+
+    /// Sets and orders in memory.
+    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.inner.catalogue)
     }
 
     /// Bytes that the database takes on disk; of a server's database, as of the last

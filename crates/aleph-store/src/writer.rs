@@ -1,6 +1,7 @@
 //! The one writer: batches of decisions, one transaction each.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aleph_rules::{AggregateState, Effect, Facts, Tariff};
@@ -10,6 +11,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::aggregates::{self, WrittenFields};
+use crate::changes::Changes;
 use crate::digest::Sums;
 use crate::effects::Place;
 use crate::engine::{Row, Session, Value, values};
@@ -35,6 +37,8 @@ pub struct Writer {
     written: WrittenFields,
     /// Numbers of owners, those of the open transaction included.
     owners: Owners,
+    /// Where readers learn which rows changed.
+    changes: Arc<Changes>,
 }
 
 /// Where `meta` keeps, on PostgreSQL, the place of the last processed message and which commit wrote it.
@@ -109,7 +113,7 @@ pub struct NewPending<'a> {
 }
 
 impl Writer {
-    pub(crate) fn new(session: Session, location: Location) -> Self {
+    pub(crate) fn new(session: Session, location: Location, changes: Arc<Changes>) -> Self {
         Self {
             session,
             location,
@@ -119,6 +123,7 @@ impl Writer {
             parsed: ParsedFields::default(),
             written: WrittenFields::default(),
             owners: Owners::default(),
+            changes,
         }
     }
 
@@ -189,6 +194,7 @@ impl Writer {
         sums.store(&self.session)?;
         self.session.commit().inspect_err(|_| self.session.roll_back())?;
         self.kept = Some(Kept { sums: sums.as_stored(), last_seq: 0 });
+        self.changes.add_everything();
         Ok(())
     }
 
@@ -569,6 +575,7 @@ impl Transaction<'_> {
         }
         self.open = false;
         self.writer.kept = Some(now);
+        self.writer.changes.add(self.sums.touched());
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! What an address has and did (`spec: ccn-api.md §8`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aleph_ledger::credit::CreditShare;
 use aleph_store::queries::{AccountFile, AddressCounts, Balance, FileQuery, SortOrder};
@@ -111,7 +112,8 @@ pub(super) async fn files(
     params.finish()?;
     let (paging, owner) = (paging?, Address::from(address.as_str()));
     let store = &api.node.store;
-    let (count, bytes) = store.file_totals(owner.clone()).await?;
+    // Counting the many files of some accounts takes longer than everything else.
+    let (count, bytes) = api.file_totals.get(&owner, || store.file_totals(owner.clone())).await?;
     let with_cursor = matches!(paging, Paging::Cursor { .. });
     let limit = paging.size().map_or(u64::MAX, |size| size + u64::from(with_cursor));
     let query = FileQuery { owner, file, order, start: paging.start()?, limit };
@@ -249,27 +251,86 @@ pub(super) async fn stats_v0(
         .map(|(_, value)| value.clone())
         .collect();
     let counts = if addresses.is_empty() {
-        all_counts(&api).await?
+        let statistics = statistics(&api).await?;
+        return Ok(stats_answer(statistics.rows.iter().rev().map(|row| (&row.address, &row.counts))));
     } else {
-        Arc::new(api.node.store.address_counts(Some(addresses)).await?)
+        api.node.store.address_counts(Some(addresses)).await?
     };
+    Ok(stats_answer(counts.iter().rev()))
+}
+
+fn stats_answer<'a>(rows: impl Iterator<Item = (&'a String, &'a AddressCounts)>) -> Response {
     let mut body = Vec::new();
     let mut object = Object::new(&mut body);
     let mut data = Object::new(object.field("data"));
-    for (address, counts) in counts.iter().rev() {
+    for (address, counts) in rows {
         push_counts(data.field(address), counts);
     }
     data.end();
     object.end();
-    Ok(json_answer(StatusCode::OK, body))
+    json_answer(StatusCode::OK, body)
 }
 
-async fn all_counts(api: &Api) -> Result<Arc<BTreeMap<String, AddressCounts>>, ApiError> {
-    let make = async { Ok::<_, ApiError>(Arc::new(api.node.store.address_counts(None).await?)) };
+async fn statistics(api: &Api) -> Result<Arc<Statistics>, ApiError> {
+    let make =
+        async { Ok::<_, ApiError>(Arc::new(Statistics::new(api.node.store.address_counts(None).await?))) };
     api.address_counts.get(make).await
 }
 
-struct StatsSort(Option<MessageType>);
+/// What every address sent, and its orders, each made when it is asked for.
+#[derive(Debug)]
+pub(super) struct Statistics {
+    /// By address.
+    rows: Vec<AddressRow>,
+    /// Places in `rows`, by column (the total last) and direction.
+    orders: [[OnceLock<Vec<u32>>; 2]; COLUMNS.len() + 1],
+}
+
+#[derive(Debug)]
+struct AddressRow {
+    address: String,
+    /// In lower case.
+    searched: String,
+    counts: AddressCounts,
+}
+
+impl Statistics {
+    fn new(counts: BTreeMap<String, AddressCounts>) -> Self {
+        let row = |(address, counts): (String, AddressCounts)| {
+            let searched = address.to_lowercase();
+            AddressRow { address, searched, counts }
+        };
+        Self { rows: counts.into_iter().map(row).collect(), orders: Default::default() }
+    }
+
+    fn sorted(&self, sort: StatsSort, order: SortOrder) -> &[u32] {
+        let of_column = &self.orders[sort.0.unwrap_or(COLUMNS.len())];
+        let (place, sign) = match order {
+            SortOrder::Descending => (0, -1),
+            SortOrder::Ascending => (1, 1),
+        };
+        of_column[place].get_or_init(|| {
+            let rows = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+            let mut places: Vec<u32> = (0..rows).collect();
+            // Stable: ties stay in the order of their addresses.
+            places.sort_by_key(|place| sign * sort.value(&self.rows[*place as usize].counts) as i64);
+            places
+        })
+    }
+}
+
+/// The place of a column in [`COLUMNS`]; without one, the total.
+#[derive(Debug, Clone, Copy, Default)]
+struct StatsSort(Option<usize>);
+
+impl StatsSort {
+    fn value(self, counts: &AddressCounts) -> u64 {
+        match self.0 {
+            None => counts.total,
+            Some(column) => counts.by_type.get(&COLUMNS[column].1).copied().unwrap_or_default(),
+        }
+    }
+}
 
 impl std::str::FromStr for StatsSort {
     type Err = ();
@@ -278,7 +339,7 @@ impl std::str::FromStr for StatsSort {
         if text == "total" {
             return Ok(Self(None));
         }
-        COLUMNS.iter().find(|(name, _)| *name == text).map(|(_, column)| Self(Some(*column))).ok_or(())
+        COLUMNS.iter().position(|(name, _)| *name == text).map(|column| Self(Some(column))).ok_or(())
     }
 }
 
@@ -301,7 +362,7 @@ pub(super) async fn stats_v1(
     let contains = params.text(&["addressContains"]).map(|text| text.to_lowercase());
     let sort = params
         .word::<StatsSort>(&["sortBy"], "column: post, aggregate, store, forget, program, instance, total")
-        .and_then(|sort| sort.0);
+        .unwrap_or_default();
     let order = params.sort_order(&["sortOrder"]);
     let paging = Paging::read(&mut params, 20, 0, u64::MAX);
     if contains.as_ref().is_some_and(|text| text.chars().count() > 66) {
@@ -309,44 +370,38 @@ pub(super) async fn stats_v1(
     }
     params.finish()?;
     let paging = paging?;
-    let counts = all_counts(&api).await?;
-    let value = |counts: &AddressCounts| match sort {
-        None => counts.total,
-        Some(column) => counts.by_type.get(&column).copied().unwrap_or_default(),
+    let statistics = statistics(&api).await?;
+    let sorted = statistics.sorted(sort, order);
+    let row = |place: &u32| &statistics.rows[*place as usize];
+    let found: Cow<'_, [u32]> = match &contains {
+        None => sorted.into(),
+        Some(text) => {
+            sorted.iter().copied().filter(|place| row(place).searched.contains(text.as_str())).collect()
+        }
     };
-    let mut rows: Vec<(&String, &AddressCounts)> = counts
-        .iter()
-        .filter(|(address, _)| {
-            contains.as_ref().is_none_or(|text| address.to_lowercase().contains(text.as_str()))
-        })
-        .collect();
-    rows.sort_by(|(a, a_counts), (b, b_counts)| {
-        let by_value = match order {
-            SortOrder::Descending => value(b_counts).cmp(&value(a_counts)),
-            SortOrder::Ascending => value(a_counts).cmp(&value(b_counts)),
-        };
-        by_value.then_with(|| a.cmp(b))
-    });
-    let total = rows.len() as u64;
+    let total = found.len() as u64;
     let skipped = match &paging {
         Paging::Cursor { after: Some(cursor), .. } => {
             let (last_value, last_address) = (cursor.number("v")?, cursor.text("a")?);
-            let is_later = |(address, counts): &(&String, &AddressCounts)| {
-                let value = value(counts);
-                let further = match order {
-                    SortOrder::Descending => value < last_value,
-                    SortOrder::Ascending => value > last_value,
+            found.partition_point(|place| {
+                let (value, address) = (sort.value(&row(place).counts), row(place).address.as_str());
+                let before = match order {
+                    SortOrder::Descending => value > last_value,
+                    SortOrder::Ascending => value < last_value,
                 };
-                further || (value == last_value && address.as_str() > last_address)
-            };
-            rows.iter().position(is_later).unwrap_or(rows.len()) as u64
+                before || (value == last_value && address <= last_address)
+            })
         }
-        paging => paging.offset(),
+        paging => usize::try_from(paging.offset()).unwrap_or(usize::MAX),
     };
-    let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
     let size = paging.size().map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX));
-    let more = rows.len().saturating_sub(skipped) > size;
-    let shown: Vec<_> = rows.into_iter().skip(skipped).take(size).collect();
+    let more = found.len().saturating_sub(skipped) > size;
+    let shown: Vec<(&String, &AddressCounts)> = found
+        .iter()
+        .skip(skipped)
+        .take(size)
+        .map(|place| (&row(place).address, &row(place).counts))
+        .collect();
 
     let mut body = Vec::new();
     let mut object = Object::new(&mut body);
@@ -364,7 +419,7 @@ pub(super) async fn stats_v1(
             let next = shown
                 .last()
                 .filter(|_| more)
-                .map(|(address, counts)| Cursor::encode(&json!({ "a": address, "v": value(counts) })));
+                .map(|(address, counts)| Cursor::encode(&json!({ "a": address, "v": sort.value(counts) })));
             object.number("pagination_per_page", per_page).optional_text("next_cursor", next.as_deref());
         }
     }

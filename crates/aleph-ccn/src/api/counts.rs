@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use aleph_store::queries::{Count, MessageTotal};
 use aleph_store::{Store, StoreError};
+use aleph_types::Address;
 use parking_lot::Mutex;
 
 use super::errors::ApiError;
@@ -79,6 +80,50 @@ impl Totals {
         }
         known.insert(key, (Instant::now(), rows));
         Ok(rows)
+    }
+}
+
+/// How many files, and their bytes.
+type CountAndBytes = (u64, u64);
+
+/// How many files accounts have, and their bytes: exact for accounts with few, else at most [`FILES_AGE`] old.
+#[derive(Debug, Default)]
+pub(super) struct FileTotals {
+    known: Mutex<HashMap<Address, (Instant, CountAndBytes)>>,
+}
+
+/// How old the totals of an account with many files may be.
+const FILES_AGE: Duration = Duration::from_secs(10);
+
+/// Files that are counted at each request.
+const FEW_FILES: u64 = 500;
+
+impl FileTotals {
+    pub(super) async fn get<Fut>(
+        &self,
+        owner: &Address,
+        count: impl FnOnce() -> Fut,
+    ) -> Result<CountAndBytes, StoreError>
+    where
+        Fut: Future<Output = Result<CountAndBytes, StoreError>>,
+    {
+        if let Some((at, totals)) = self.known.lock().get(owner)
+            && at.elapsed() < FILES_AGE
+        {
+            return Ok(*totals);
+        }
+        let totals = count().await?;
+        let mut known = self.known.lock();
+        if known.len() >= TOTALS {
+            known.retain(|_, (at, _)| at.elapsed() < FILES_AGE);
+        }
+        if known.len() >= TOTALS {
+            known.clear();
+        }
+        if totals.0 > FEW_FILES {
+            known.insert(owner.clone(), (Instant::now(), totals));
+        }
+        Ok(totals)
     }
 }
 

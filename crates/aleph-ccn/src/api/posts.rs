@@ -142,7 +142,7 @@ async fn answer(
                 "Cursor pagination is not supported with tx-time sort order.",
             ));
         }
-        let query = PostQuery { filter, order, start, limit: per_page + 1 };
+        let query = PostQuery { filter, by_confirmation, order, start, limit: per_page + 1 };
         let mut found = api.node.store.list_posts(query).await?;
         let more = found.len() as u64 > per_page;
         found.truncate(usize::try_from(per_page).unwrap_or(usize::MAX));
@@ -159,11 +159,20 @@ async fn answer(
     let fetch = move |start: Start, limit: u64| {
         let (store, filter) = (store.clone(), selected.clone());
         async move {
-            let found = store.list_posts(PostQuery { filter, order, start, limit }).await?;
-            Ok(Piece::of(&found, write, |post| Start::After(post.last_updated, post.original.clone())))
+            let before = match &start {
+                Start::Offset(offset) => *offset,
+                Start::After(..) => 0,
+            };
+            let found = store.list_posts(PostQuery { filter, by_confirmation, order, start, limit }).await?;
+            let next = before + found.len() as u64;
+            Ok(Piece::of(&found, write, |post| match by_confirmation {
+                // Pages of this order go on by their number.
+                true => Start::Offset(next),
+                false => Start::After(post.last_updated, post.original.clone()),
+            }))
         }
     };
-    let count = api.totals.of("posts", &filter, |most| api.node.store.count_posts(filter.clone(), most));
+    let count = async { Ok(api.node.store.count_posts(filter.clone()).await?) };
     pages::numbered("posts", &paging, start, fetch, count).await
 }
 

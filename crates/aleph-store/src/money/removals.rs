@@ -209,6 +209,7 @@ fn remove(
         values![victim.seq, at.as_micros()],
     )?;
     write_down(session, victim.seq)?;
+    sums.touch(victim.seq);
     session.execute("DELETE FROM messages WHERE seq = ?1", values![victim.seq])?;
     session.execute("DELETE FROM message_tags WHERE message = ?1", values![victim.seq])?;
     confirmations::remove(session, message)?;

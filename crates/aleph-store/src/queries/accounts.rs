@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aleph_types::{Address, Chain, MessageType};
 
+use super::catalogue::{Catalogue, Column, Key, List, Selection, Trait};
 use super::sql::{CHANNEL_START, START_CHARS, Sql};
 use crate::engine::{Session, values};
 use crate::{Store, StoreError};
@@ -37,30 +38,6 @@ fn balances(session: &Session, address: &str) -> Result<Vec<Balance>, StoreError
             amount: row.string(2)?,
         })
     })
-}
-
-/// What together holds every message by its sender: those of owners, and of others. The sender's column
-/// there is an address, by which both are in order.
-const BY_SENDER: [(&str, &str); 2] = [
-    ("o.address", "FROM owners o CROSS JOIN messages m INDEXED BY messages_own ON m.own = o.id WHERE TRUE"),
-    ("m.sender", "FROM messages m INDEXED BY messages_sender WHERE m.sender <> m.owner"),
-];
-
-fn distinct_of_sender(
-    session: &Session,
-    sender: &str,
-    column: &str,
-    also: &str,
-) -> Result<Vec<String>, StoreError> {
-    let mut values = BTreeSet::new();
-    for (of_sender, messages) in BY_SENDER {
-        let mut sql = Sql::new(&format!(
-            "SELECT DISTINCT m.{column} {messages} AND m.{column} IS NOT NULL {also} AND {of_sender} = "
-        ));
-        sql.bind(sender.to_owned());
-        values.extend(sql.rows(session, |row| row.string(0))?);
-    }
-    Ok(values.into_iter().collect())
 }
 
 /// Every channel, by jumps from one to the next in its index.
@@ -104,24 +81,61 @@ fn jumps(session: &Session, column: &str) -> Result<Vec<String>, StoreError> {
     Ok(values)
 }
 
+/// Addresses that are counted one by one; with more, all are counted at once.
+const ONE_BY_ONE: usize = 32;
+
 type CountsByAddress = BTreeMap<String, AddressCounts>;
 
-fn address_counts(session: &Session, addresses: Option<&[String]>) -> Result<CountsByAddress, StoreError> {
+/// Messages in force by sender and type; those whose grace time runs don't count (`spec: ccn-api.md §8.1`).
+pub(super) fn address_counts(
+    session: &Session,
+    catalogue: &Catalogue,
+    addresses: Option<&[String]>,
+) -> Result<CountsByAddress, StoreError> {
     let mut counts = CountsByAddress::new();
-    for (of_sender, messages) in BY_SENDER {
-        let mut sql = Sql::new(&format!("SELECT {of_sender}, m.message_type, count(*) {messages}"));
-        sql.and_one_of(of_sender, addresses);
-        sql.push(&format!(" GROUP BY {of_sender}, m.message_type"));
-        let rows = sql.rows(session, |row| {
-            Ok((row.string(0)?, row.word::<MessageType>(1, "message type")?, row.size(2)?))
+    let mut add = |sender: &str, message_type, messages| {
+        let of_sender: &mut AddressCounts = counts.entry(sender.to_owned()).or_default();
+        of_sender.total += messages;
+        *of_sender.by_type.entry(message_type).or_default() += messages;
+    };
+    let Some(addresses) = addresses else {
+        catalogue.count_senders(session, add)?;
+        return Ok(counts);
+    };
+    if addresses.len() > ONE_BY_ONE {
+        let wanted: BTreeSet<&String> = addresses.iter().collect();
+        catalogue.count_senders(session, |sender, message_type, messages| {
+            if wanted.contains(&sender.to_owned()) {
+                add(sender, message_type, messages);
+            }
         })?;
-        for (sender, message_type, messages) in rows {
-            let of_sender = counts.entry(sender).or_default();
-            of_sender.total += messages;
-            *of_sender.by_type.entry(message_type).or_default() += messages;
+        return Ok(counts);
+    }
+    for address in addresses.iter().collect::<BTreeSet<_>>() {
+        let sender = || Selection::new(List::Messages).with(Trait::Sender, &Some(vec![address.clone()]));
+        for message_type in MessageType::ALL {
+            let mut selection = sender().with(Trait::Type, &Some(vec![message_type.as_str().to_owned()]));
+            selection.none.push(Key { of: Trait::Removing, values: Vec::new() });
+            let messages = catalogue.count(session, &selection)?;
+            if messages > 0 {
+                add(address, message_type, messages);
+            }
         }
     }
     Ok(counts)
+}
+
+pub(super) fn distinct_of_sender(
+    session: &Session,
+    catalogue: &Catalogue,
+    sender: &Address,
+    column: Column,
+) -> Result<Vec<String>, StoreError> {
+    let mut all = vec![Key { of: Trait::Sender, values: vec![sender.as_str().to_owned()] }];
+    if column == Column::ContentType {
+        all.push(Key { of: Trait::Type, values: vec![MessageType::Post.as_str().to_owned()] });
+    }
+    Ok(catalogue.distinct(session, &all, column)?.into_iter().collect())
 }
 
 impl Store {
@@ -132,15 +146,14 @@ impl Store {
 
     /// The types of an address's posts, sorted.
     pub async fn post_types_of(&self, sender: Address) -> Result<Vec<String>, StoreError> {
-        self.read(move |session| {
-            distinct_of_sender(session, sender.as_str(), "content_type", "AND m.message_type = 'POST'")
-        })
-        .await
+        let catalogue = self.catalogue();
+        self.read(move |session| distinct_of_sender(session, &catalogue, &sender, Column::ContentType)).await
     }
 
     /// The channels on which an address published, sorted.
     pub async fn channels_of(&self, sender: Address) -> Result<Vec<String>, StoreError> {
-        self.read(move |session| distinct_of_sender(session, sender.as_str(), "channel", "")).await
+        let catalogue = self.catalogue();
+        self.read(move |session| distinct_of_sender(session, &catalogue, &sender, Column::Channel)).await
     }
 
     /// All channels, sorted.
@@ -148,15 +161,12 @@ impl Store {
         self.read(channels).await
     }
 
-    /// Messages by sender and type: of these addresses, or of all. Reads every message that it counts.
+    /// Messages by sender and type: of these addresses, or of all.
     pub async fn address_counts(
         &self,
         addresses: Option<Vec<String>>,
     ) -> Result<BTreeMap<String, AddressCounts>, StoreError> {
-        self.read(move |session| match addresses.as_deref() {
-            Some([]) => Ok(CountsByAddress::new()),
-            addresses => address_counts(session, addresses),
-        })
-        .await
+        let catalogue = self.catalogue();
+        self.read(move |session| address_counts(session, &catalogue, addresses.as_deref())).await
     }
 }

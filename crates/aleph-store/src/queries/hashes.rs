@@ -1,8 +1,11 @@
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
 
 use super::SortOrder;
+use super::catalogue::{Catalogue, Key, List, Selection, Trait};
+use super::message_filter::Start;
+use super::message_plan::SHALLOW;
 use super::sql::{Sql, bound};
-use crate::engine::Session;
+use crate::engine::{Session, values};
 use crate::{Store, StoreError};
 
 /// Which hashes (`spec: ccn-api.md §3.4`): by the time of their reception.
@@ -32,35 +35,53 @@ fn lists(filter: &HashesFilter) -> bool {
     matches!(filter.status, None | Some(MessageStatus::Processed | MessageStatus::Removing))
 }
 
-fn push_selection(sql: &mut Sql, filter: &HashesFilter) {
-    sql.push(
-        " FROM messages m INDEXED BY messages_reception \
-         LEFT JOIN statuses r INDEXED BY statuses_removing ON r.item_hash = m.item_hash AND r.status = 'removing' \
-         WHERE TRUE",
-    );
-    push_dates(sql, filter);
-    match filter.status {
-        Some(MessageStatus::Processed) => sql.push(" AND r.item_hash IS NULL"),
-        Some(MessageStatus::Removing) => sql.push(" AND r.item_hash IS NOT NULL"),
-        _ => sql,
-    };
+/// How a page is found.
+pub(super) enum Way {
+    /// The start of the list, walked in its order.
+    Statement(Sql),
+    /// Anything else.
+    Catalogue(Selection),
 }
 
-fn push_dates(sql: &mut Sql, filter: &HashesFilter) {
+pub(super) fn way(filter: &HashesFilter, order: SortOrder, offset: u64, limit: u64) -> Way {
+    if filter.status.is_some() || offset.saturating_add(limit) > SHALLOW {
+        return Way::Catalogue(selection(filter));
+    }
+    let mut sql = Sql::new(
+        "SELECT m.item_hash, m.reception_time, m.seq FROM messages m INDEXED BY messages_reception WHERE TRUE",
+    );
     let micros = |time: Option<Timestamp>| time.map(|time| time.as_micros());
     sql.and_between("m.reception_time", micros(filter.start), micros(filter.end));
-}
-
-pub(super) fn list_sql(filter: &HashesFilter, order: SortOrder, offset: u64, limit: u64) -> Sql {
-    let mut sql = Sql::new("SELECT m.item_hash, m.reception_time, r.item_hash IS NOT NULL");
-    push_selection(&mut sql, filter);
     sql.push(" ORDER BY m.reception_time ").push(order.sql()).push(", m.item_hash LIMIT ").bind(bound(limit));
     sql.push(" OFFSET ").bind(bound(offset));
-    sql
+    Way::Statement(sql)
 }
 
-fn list(
+fn selection(filter: &HashesFilter) -> Selection {
+    let mut selection = Selection::new(List::Received);
+    let removing = Key { of: Trait::Removing, values: Vec::new() };
+    match filter.status {
+        Some(MessageStatus::Processed) => selection.none.push(removing),
+        Some(_) => selection.all.push(removing),
+        None => {}
+    }
+    let micros = |time: Option<Timestamp>| time.map(|time| time.as_micros());
+    Selection { times: (micros(filter.start), micros(filter.end)), ..selection }
+}
+
+fn by_seq(session: &Session, seq: i64) -> Result<Option<ProcessedHash>, StoreError> {
+    const ROW: &str = "SELECT m.item_hash, m.reception_time, (SELECT s.status FROM statuses s \
+         WHERE s.item_hash = m.item_hash) FROM messages m WHERE m.seq = ?1";
+    session.first(ROW, values![seq], |row| {
+        let is_removing = row.opt_text(2)? == Some(MessageStatus::Removing.as_str());
+        let status = if is_removing { MessageStatus::Removing } else { MessageStatus::Processed };
+        Ok(ProcessedHash { item_hash: row.hash(0)?, reception_time: row.time(1)?, status })
+    })
+}
+
+pub(super) fn list(
     session: &Session,
+    catalogue: &Catalogue,
     filter: &HashesFilter,
     order: SortOrder,
     offset: u64,
@@ -69,40 +90,27 @@ fn list(
     if !lists(filter) {
         return Ok(Vec::new());
     }
-    list_sql(filter, order, offset, limit).rows(session, |row| {
-        let removing = row.flag(2)?;
-        let status = if removing { MessageStatus::Removing } else { MessageStatus::Processed };
-        Ok(ProcessedHash { item_hash: row.hash(0)?, reception_time: row.time(1)?, status })
-    })
+    match way(filter, order, offset, limit) {
+        Way::Statement(sql) => {
+            let snapshot = session.snapshot()?;
+            let mut rows = Vec::new();
+            for seq in sql.rows(&snapshot, |row| row.int(2))? {
+                rows.extend(by_seq(&snapshot, seq)?);
+            }
+            Ok(rows)
+        }
+        Way::Catalogue(selection) => {
+            catalogue.page(session, &selection, order, &Start::Offset(offset), limit, by_seq)
+        }
+    }
 }
 
-fn count(session: &Session, filter: &HashesFilter) -> Result<u64, StoreError> {
-    if !lists(filter) {
-        return Ok(0);
-    }
-    // Removing messages are few: they are counted apart, so that nothing is looked up for the others.
-    let removing = || {
-        let mut sql = Sql::new(
-            "SELECT count(*) FROM statuses r INDEXED BY statuses_removing \
-             CROSS JOIN messages m ON m.seq = r.message WHERE r.status = 'removing'",
-        );
-        push_dates(&mut sql, filter);
-        sql.count(session)
-    };
-    let all = || {
-        let mut sql = Sql::new("SELECT count(*) FROM messages m");
-        if filter.start.is_some() || filter.end.is_some() {
-            sql.push(" INDEXED BY messages_reception");
-        }
-        sql.push(" WHERE TRUE");
-        push_dates(&mut sql, filter);
-        sql.count(session)
-    };
-    match filter.status {
-        Some(MessageStatus::Removing) => removing(),
-        Some(_) => Ok(all()?.saturating_sub(removing()?)),
-        None => all(),
-    }
+pub(super) fn count(
+    session: &Session,
+    catalogue: &Catalogue,
+    filter: &HashesFilter,
+) -> Result<u64, StoreError> {
+    if !lists(filter) { Ok(0) } else { catalogue.count(session, &selection(filter)) }
 }
 
 impl Store {
@@ -114,11 +122,13 @@ impl Store {
         offset: u64,
         limit: u64,
     ) -> Result<Vec<ProcessedHash>, StoreError> {
-        self.read(move |session| list(session, &filter, order, offset, limit)).await
+        let catalogue = self.catalogue();
+        self.read(move |session| list(session, &catalogue, &filter, order, offset, limit)).await
     }
 
     /// How many there are, exactly.
     pub async fn count_hashes(&self, filter: HashesFilter) -> Result<u64, StoreError> {
-        self.read(move |session| count(session, &filter)).await
+        let catalogue = self.catalogue();
+        self.read(move |session| count(session, &catalogue, &filter)).await
     }
 }

@@ -1,18 +1,27 @@
-//! Which index drives a list of messages.
+//! How a page of messages is found, in time that is bounded whatever is asked for.
 //!
-//! A filter on hashes or with few matches is fetched whole through its index and sorted. Filters with many
-//! matches are walked in the order of the list, each value by itself, and merged; the walk ends with the
-//! page. What is left, is tested row by row.
+//! A filter on hashes or with few matches is fetched whole through its index, tested row by row and sorted.
+//! The start of a list with one filter, or none, and what follows a cursor, is walked in its order through
+//! an index that has that order: each value by itself, merged, and no row but those of the page. All else
+//! (pages far from the start, several filters with many matches each, orders without an index) is looked up
+//! in the [`catalogue`](super::catalogue).
 
+use super::SortOrder;
+use super::catalogue::{Key, List, Selection, Trait};
 use super::message_filter::{FilterTexts, MessageFilter, MessageQuery, Start, StoredStatuses};
-use super::sql::{Sql, bound};
-use super::{SMALL, SortOrder};
+use super::sql::{Sql, bound, times_from};
 use crate::StoreError;
 use crate::engine::Session;
 use crate::statuses::has_hash;
 
 /// Most values that are walked one by one and merged.
 const MERGED_VALUES: usize = 16;
+
+/// Rows of a filter that are fetched whole and tested one by one.
+pub(super) const FEW: u64 = 256;
+
+/// Rows that are walked in an index before the page begins.
+pub(super) const SHALLOW: u64 = 2_000;
 
 /// An index that holds rows of a filter's values.
 #[derive(Debug)]
@@ -146,12 +155,8 @@ enum Drive {
     Tags,
     /// Through the indexes of one filter, one share after the other.
     Indexed(Vec<Share>),
-    /// The messages whose grace time runs.
-    Removing,
     /// In the list's order, all.
     Time,
-    /// In the order of their first confirmation, all that have one.
-    Confirmation,
 }
 
 /// The selected rows' places: `(time, item_hash, seq)`.
@@ -165,6 +170,8 @@ pub(super) struct Plan {
     blocks: (Option<i64>, Option<i64>),
     statuses: StoredStatuses,
     drive: Drive,
+    /// The driving filter has few rows.
+    is_whole: bool,
 }
 
 impl Plan {
@@ -178,17 +185,14 @@ impl Plan {
         let start = filter.start.map(|time| time.as_micros());
         let end = filter.end.map(|time| time.as_micros());
         let blocks = (filter.start_block.map(bound), filter.end_block.map(bound));
-        let mut plan = Self { texts, start, end, blocks, statuses, drive: Drive::Time };
-        plan.drive = plan.best_drive(session)?;
+        let mut plan = Self { texts, start, end, blocks, statuses, drive: Drive::Time, is_whole: false };
+        (plan.drive, plan.is_whole) = plan.best_drive(session)?;
         Ok(Some(plan))
     }
 
-    fn best_drive(&self, session: &Session) -> Result<Drive, StoreError> {
+    fn best_drive(&self, session: &Session) -> Result<(Drive, bool), StoreError> {
         if self.texts.hashes.is_some() {
-            return Ok(Drive::Hashes);
-        }
-        if !self.statuses.processed {
-            return Ok(Drive::Removing);
+            return Ok((Drive::Hashes, true));
         }
         let present: Vec<(&'static Indexed, &[String])> =
             INDEXED.iter().filter_map(|indexed| Some((indexed, (indexed.values)(&self.texts)?))).collect();
@@ -196,26 +200,27 @@ impl Plan {
         // A lone filter in list order needs no comparison.
         if let ([(indexed, values @ [_])], None) = (present.as_slice(), tags)
             && indexed.by_time
+            && !self.has_other_tests()
         {
-            return self.ordered(session, indexed, values);
+            return Ok((self.ordered(session, indexed, values)?, false));
         }
 
         let mut fewest: Option<(u64, Drive)> = None;
         let mut offer = |rows: u64, drive: Drive| {
-            if rows <= SMALL && fewest.as_ref().is_none_or(|(least, _)| rows < *least) {
+            if rows <= FEW && fewest.as_ref().is_none_or(|(least, _)| rows < *least) {
                 fewest = Some((rows, drive));
             }
         };
         if let Some(tags) = tags {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM message_tags WHERE ");
-            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
+            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(FEW + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Tags);
         }
         for (indexed, values) in &present {
             let (mut rows, mut shares) = (0, Vec::new());
             for walk in indexed.walks {
                 let share = Share { walk, of: indexed.column, values: values.to_vec() };
-                let of_share = self.count_of(session, &share, indexed.by_time, SMALL + 1)?;
+                let of_share = self.count_of(session, &share, indexed.by_time, FEW + 1)?;
                 rows += of_share;
                 if of_share > 0 || indexed.walks.len() == 1 {
                     shares.push(share);
@@ -224,21 +229,9 @@ impl Plan {
             offer(rows, Drive::Indexed(shares));
         }
         if let Some((_, drive)) = fewest {
-            return Ok(drive);
+            return Ok((drive, true));
         }
-        // All are large: walk the most telling one in list order.
-        for (indexed, values) in present {
-            if indexed.by_time && values.len() <= MERGED_VALUES {
-                return self.ordered(session, indexed, values);
-            }
-            if !indexed.by_time && self.texts.types.is_none() {
-                // Only aggregates have keys.
-                const WALK: &Walk = &TYPE;
-                let values = vec!["AGGREGATE".to_owned()];
-                return Ok(Drive::Indexed(vec![Share { walk: WALK, of: TYPE.column, values }]));
-            }
-        }
-        Ok(Drive::Time)
+        Ok((Drive::Time, false))
     }
 
     /// One value after the other, each in the list's order. Where several indexes hold a filter's rows,
@@ -279,7 +272,7 @@ impl Plan {
     }
 
     /// `FROM … WHERE …`; `share` is the one that a drive through indexes walks now.
-    fn push_selection(&self, sql: &mut Sql, share: Option<&Share>) {
+    fn push_selection(&self, sql: &mut Sql, share: Option<&Share>, times: (Option<i64>, Option<i64>)) {
         let texts = &self.texts;
         match &self.drive {
             Drive::Hashes => {
@@ -290,12 +283,6 @@ impl Plan {
                     has_hash!("h.value"),
                     " WHERE TRUE"
                 ));
-            }
-            Drive::Removing => {
-                sql.push(
-                    " FROM statuses s INDEXED BY statuses_removing \
-                     CROSS JOIN messages m ON m.seq = s.message WHERE s.status = 'removing'",
-                );
             }
             Drive::Tags => {
                 let tags = texts.tags.as_deref().unwrap_or_default();
@@ -309,9 +296,6 @@ impl Plan {
             }
             Drive::Time => {
                 sql.push(" FROM messages m INDEXED BY messages_time WHERE TRUE");
-            }
-            Drive::Confirmation => {
-                sql.push(" FROM messages m INDEXED BY messages_confirmed WHERE m.confirmed_at IS NOT NULL");
             }
         }
         for indexed in &INDEXED {
@@ -331,16 +315,16 @@ impl Plan {
                 .one_of("t.tag", tags);
             sql.push(")");
         }
-        sql.and_between("m.time", self.start, self.end);
+        sql.and_between("m.time", times.0, times.1);
         if let Some(start) = self.blocks.0 {
             sql.push(" AND (m.confirmed_height IS NULL OR m.confirmed_height >= ").bind(start).push(")");
         }
         if let Some(end) = self.blocks.1 {
             sql.push(" AND m.confirmed_height < ").bind(end);
         }
-        match (self.statuses.processed, self.statuses.removing, &self.drive) {
-            (true, true, _) | (_, _, Drive::Removing) => {}
-            (processed, _, _) => {
+        match (self.statuses.processed, self.statuses.removing) {
+            (true, true) => {}
+            (processed, _) => {
                 sql.push(if processed { " AND NOT EXISTS" } else { " AND EXISTS" });
                 sql.push(
                     " (SELECT 1 FROM statuses r INDEXED BY statuses_removing \
@@ -352,11 +336,14 @@ impl Plan {
 
     fn places_sql(&self, order: SortOrder, start: &Start, limit: u64, share: Option<&Share>) -> Sql {
         let mut sql = Sql::new("SELECT m.time, m.item_hash, m.seq");
-        self.push_selection(&mut sql, share);
+        let times = match start {
+            Start::Offset(_) => (self.start, self.end),
+            Start::After(time, _) => times_from((self.start, self.end), order, time.as_micros()),
+        };
+        self.push_selection(&mut sql, share, times);
         if let Start::After(time, hash) = start {
             let time = time.as_micros();
             let later = order.later();
-            sql.push(" AND m.time ").push(later).push("= ").bind(time);
             sql.push(" AND (m.time ").push(later).push(" ").bind(time);
             sql.push(" OR m.item_hash > ").bind(hash.as_str().to_owned()).push(")");
         }
@@ -415,7 +402,7 @@ impl Plan {
     }
 
     /// Where the rows of a page by first confirmation are: those without one are the newest
-    /// (`spec: ccn-api.md §3.1`). Both halves are walked one after the other.
+    /// (`spec: ccn-api.md §3.1`). For few rows.
     pub(super) fn places_by_confirmation(
         &self,
         session: &Session,
@@ -423,88 +410,110 @@ impl Plan {
         offset: u64,
         limit: u64,
     ) -> Result<Vec<i64>, StoreError> {
-        let halves = match order {
-            SortOrder::Descending => [false, true],
-            SortOrder::Ascending => [true, false],
-        };
-        let (mut skipped, mut left) = (offset, limit);
-        let mut places = Vec::new();
-        for confirmed in halves {
-            if left == 0 {
-                break;
+        let statements = match &self.drive {
+            Drive::Indexed(shares) => {
+                shares.iter().map(|share| self.by_confirmation_sql(Some(share))).collect()
             }
-            let rows = self.half(session, order, confirmed, skipped.saturating_add(left))?;
-            let page = rows.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX));
-            let before = places.len();
-            places.extend(page.map(|(_, _, _, seq)| *seq));
-            left = left.saturating_sub((places.len() - before) as u64);
-            skipped = skipped.saturating_sub(rows.len() as u64);
-        }
-        Ok(places)
-    }
-
-    /// The first `most` rows with or without a confirmation: `(confirmed_at, time, item_hash, seq)`.
-    fn half(
-        &self,
-        session: &Session,
-        order: SortOrder,
-        confirmed: bool,
-        most: u64,
-    ) -> Result<Vec<(i64, i64, String, i64)>, StoreError> {
-        let shares: Vec<Option<&Share>> = match &self.drive {
-            Drive::Indexed(shares) => shares.iter().map(Some).collect(),
-            _ => vec![None],
+            _ => vec![self.by_confirmation_sql(None)],
         };
-        let mut rows = Vec::new();
-        for share in &shares {
-            let mut sql = Sql::new("SELECT COALESCE(m.confirmed_at, 0), m.time, m.item_hash, m.seq");
-            self.push_half(&mut sql, confirmed, *share);
-            if confirmed {
-                sql.push(" ORDER BY m.confirmed_at ").push(order.sql()).push(", m.time ").push(order.sql());
-            } else {
-                sql.push(" ORDER BY m.time ").push(order.sql());
-            }
-            sql.push(", m.item_hash LIMIT ").bind(bound(most));
-            rows.extend(
-                sql.rows(session, |row| Ok((row.int(0)?, row.int(1)?, row.string(2)?, row.int(3)?)))?,
-            );
+        let mut rows: Vec<((i64, i64), String, i64)> = Vec::new();
+        for sql in statements {
+            rows.extend(sql.rows(session, |row| {
+                let at = row.opt_int(0)?.unwrap_or(i64::MAX);
+                Ok(((at, row.int(1)?), row.string(2)?, row.int(3)?))
+            })?);
         }
-        if shares.len() > 1 {
-            rows.sort_unstable_by(|one: &(i64, i64, String, i64), other| {
-                let by_time = match order {
-                    SortOrder::Descending => (other.0, other.1).cmp(&(one.0, one.1)),
-                    SortOrder::Ascending => (one.0, one.1).cmp(&(other.0, other.1)),
-                };
-                by_time.then_with(|| one.2.cmp(&other.2))
-            });
-            rows.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-        }
-        Ok(rows)
-    }
-
-    fn push_half(&self, sql: &mut Sql, confirmed: bool, share: Option<&Share>) {
-        if confirmed && matches!(self.drive, Drive::Time) {
-            // All that are confirmed, in their own order.
-            let walk = Self {
-                texts: self.texts.clone(),
-                start: self.start,
-                end: self.end,
-                blocks: self.blocks,
-                statuses: self.statuses,
-                drive: Drive::Confirmation,
+        rows.sort_unstable_by(|one, other| {
+            let by_time = match order {
+                SortOrder::Descending => other.0.cmp(&one.0),
+                SortOrder::Ascending => one.0.cmp(&other.0),
             };
-            walk.push_selection(sql, None);
-            return;
+            by_time.then_with(|| one.1.cmp(&other.1))
+        });
+        let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(rows.into_iter().skip(skipped).take(limit).map(|(_, _, seq)| seq).collect())
+    }
+
+    fn by_confirmation_sql(&self, share: Option<&Share>) -> Sql {
+        let mut sql = Sql::new("SELECT m.confirmed_at, m.time, m.item_hash, m.seq");
+        self.push_selection(&mut sql, share, (self.start, self.end));
+        sql
+    }
+
+    /// Whether rows have to pass tests besides those of the filters that have indexes.
+    fn has_other_tests(&self) -> bool {
+        let is_eth = |chains: &Vec<String>| chains.iter().any(|chain| chain == "ETH");
+        self.texts.tags.is_some()
+            || self.texts.chains.as_ref().is_some_and(is_eth)
+            || self.blocks != (None, None)
+            || !(self.statuses.processed && self.statuses.removing)
+    }
+
+    /// Whether few rows are fetched whole.
+    pub(super) fn reaches_few(&self) -> bool {
+        match &self.drive {
+            Drive::Hashes | Drive::Tags => true,
+            Drive::Indexed(_) => self.is_whole,
+            Drive::Time => false,
         }
-        self.push_selection(sql, share);
-        sql.push(if confirmed { " AND m.confirmed_at IS NOT NULL" } else { " AND m.confirmed_at IS NULL" });
+    }
+
+    /// Whether a statement finds the page in bounded time.
+    pub(super) fn is_bounded(&self, start: &Start, limit: u64) -> bool {
+        let walked = match start {
+            Start::Offset(offset) => offset.saturating_add(limit),
+            Start::After(..) => limit,
+        };
+        match &self.drive {
+            _ if self.reaches_few() => true,
+            Drive::Indexed(shares) => {
+                shares.len() <= MERGED_VALUES && walked.saturating_mul(shares.len().max(1) as u64) <= SHALLOW
+            }
+            Drive::Time => {
+                let has_filters = INDEXED.iter().any(|indexed| (indexed.values)(&self.texts).is_some());
+                !has_filters && !self.has_other_tests() && walked <= SHALLOW
+            }
+            Drive::Hashes | Drive::Tags => true,
+        }
+    }
+
+    /// The same rows for the catalogue.
+    pub(super) fn selection(&self, list: List) -> Selection {
+        let texts = &self.texts;
+        let mut selection = Selection::new(list)
+            .with(Trait::Type, &texts.types)
+            .with(Trait::Sender, &texts.senders)
+            .with(Trait::Owner, &texts.owners)
+            .with(Trait::Reference, &texts.references)
+            .with(Trait::ContentHash, &texts.content_hashes)
+            .with(Trait::ContentKey, &texts.content_keys)
+            .with(Trait::ContentType, &texts.content_types)
+            .with(Trait::Channel, &texts.channels)
+            .with(Trait::Tag, &texts.tags)
+            .with(Trait::Payment, &texts.payment_types);
+        if let Some(chains) = &texts.chains {
+            // Nearly all are of ETH: what is kept is the others, and those that are not wanted.
+            if chains.iter().any(|chain| chain == "ETH") {
+                selection.none.push(Key { of: Trait::ChainOtherThan, values: chains.clone() });
+            } else {
+                selection = selection.with(Trait::Chain, &texts.chains);
+            }
+        }
+        let removing = Key { of: Trait::Removing, values: Vec::new() };
+        match (self.statuses.processed, self.statuses.removing) {
+            (true, true) => {}
+            (true, false) => selection.none.push(removing),
+            (false, _) => selection.all.push(removing),
+        }
+        Selection { times: (self.start, self.end), blocks: self.blocks, ..selection }
     }
 
     /// How many rows match, counting at most `most`.
     pub(super) fn count(&self, session: &Session, most: u64) -> Result<u64, StoreError> {
         let one = |share: Option<&Share>, most: u64| {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
-            self.push_selection(&mut sql, share);
+            self.push_selection(&mut sql, share, (self.start, self.end));
             sql.push(" LIMIT ").bind(bound(most)).push(") AS counted");
             sql.count(session)
         };

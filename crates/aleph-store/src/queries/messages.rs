@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use aleph_types::{Address, ChainTx, Message, Timestamp};
 
-use super::message_filter::{MessageFilter, MessageQuery};
+use super::SMALL;
+use super::catalogue::{Catalogue, List};
+use super::message_filter::{MessageFilter, MessageQuery, Start};
 use super::message_plan::Plan;
 use super::rows::{self, ENVELOPE, ENVELOPE_COLUMNS};
 use super::sql::{Sql, bound};
-use super::{Count, SMALL};
 use crate::engine::{Row, Session, values};
 use crate::statuses::has_hash;
 use crate::{Store, StoreError, confirmations};
@@ -78,30 +79,58 @@ pub(super) fn by_seq(session: &Session, seq: i64) -> Result<Option<StoredMessage
     found.map(|message| with_confirmations(session, message)).transpose()
 }
 
-pub(super) fn list(session: &Session, query: &MessageQuery) -> Result<Vec<StoredMessage>, StoreError> {
-    // One snapshot for choosing, finding and reading.
-    let snapshot = session.snapshot()?;
-    let Some(plan) = Plan::choose(&snapshot, &query.filter)? else {
-        return Ok(Vec::new());
+/// A page, by envelope time or, with `by_confirmation`, by first confirmation.
+pub(super) fn list(
+    session: &Session,
+    catalogue: &Catalogue,
+    query: &MessageQuery,
+    by_confirmation: bool,
+) -> Result<Vec<StoredMessage>, StoreError> {
+    let selection = {
+        // One snapshot for choosing, finding and reading.
+        let snapshot = session.snapshot()?;
+        let Some(plan) = Plan::choose(&snapshot, &query.filter)? else {
+            return Ok(Vec::new());
+        };
+        let places: Option<Vec<i64>> = match &query.start {
+            Start::Offset(offset) if by_confirmation && plan.reaches_few() => {
+                Some(plan.places_by_confirmation(&snapshot, query.order, *offset, query.limit)?)
+            }
+            start if !by_confirmation && plan.is_bounded(start, query.limit) => {
+                Some(plan.places(&snapshot, query)?.into_iter().map(|(_, _, seq)| seq).collect())
+            }
+            _ => None,
+        };
+        if let Some(places) = places {
+            let mut messages = Vec::with_capacity(places.len());
+            for seq in places {
+                messages.extend(by_seq(&snapshot, seq)?);
+            }
+            return Ok(messages);
+        }
+        plan.selection(if by_confirmation { List::Confirmed } else { List::Messages })
     };
-    let mut messages = Vec::new();
-    for (_, _, seq) in plan.places(&snapshot, query)? {
-        messages.extend(by_seq(&snapshot, seq)?);
-    }
-    Ok(messages)
+    catalogue.page(session, &selection, query.order, &query.start, query.limit, by_seq)
 }
 
-pub(super) fn count(session: &Session, filter: &MessageFilter, most: u64) -> Result<Count, StoreError> {
+/// How many match, exactly.
+pub(super) fn count(
+    session: &Session,
+    catalogue: &Catalogue,
+    filter: &MessageFilter,
+) -> Result<u64, StoreError> {
     if *filter == MessageFilter::default() {
-        let rows = session.count("SELECT count(*) FROM messages", &[])?;
-        return Ok(Count { rows, exact: true });
+        return session.count("SELECT count(*) FROM messages", &[]);
     }
-    let snapshot = session.snapshot()?;
-    let Some(plan) = Plan::choose(&snapshot, filter)? else {
-        return Ok(Count { rows: 0, exact: true });
+    let selection = {
+        let snapshot = session.snapshot()?;
+        let Some(plan) = Plan::choose(&snapshot, filter)? else { return Ok(0) };
+        if plan.reaches_few() {
+            return plan.count(&snapshot, u64::MAX);
+        }
+        plan.selection(List::Messages)
     };
-    let rows = plan.count(&snapshot, most.saturating_add(1))?;
-    Ok(Count { rows: rows.min(most), exact: rows <= most })
+    catalogue.count(session, &selection)
 }
 
 /// How many messages are stored, and the highest `seq`; with `known`, the sum of that count and of what
@@ -151,7 +180,8 @@ impl Store {
 
     /// A page of the stored messages.
     pub async fn list_messages(&self, query: MessageQuery) -> Result<Vec<StoredMessage>, StoreError> {
-        self.read(move |session| list(session, &query)).await
+        let catalogue = self.catalogue();
+        self.read(move |session| list(session, &catalogue, &query, false)).await
     }
 
     /// A page of the stored messages by their first confirmation; those without one are the newest.
@@ -162,21 +192,15 @@ impl Store {
         offset: u64,
         limit: u64,
     ) -> Result<Vec<StoredMessage>, StoreError> {
-        self.read(move |session| {
-            let snapshot = session.snapshot()?;
-            let Some(plan) = Plan::choose(&snapshot, &filter)? else { return Ok(Vec::new()) };
-            let mut messages = Vec::new();
-            for seq in plan.places_by_confirmation(&snapshot, order, offset, limit)? {
-                messages.extend(by_seq(&snapshot, seq)?);
-            }
-            Ok(messages)
-        })
-        .await
+        let catalogue = self.catalogue();
+        let query = MessageQuery { filter, order, start: Start::Offset(offset), limit };
+        self.read(move |session| list(session, &catalogue, &query, true)).await
     }
 
-    /// How many messages match; counting ends at `most`.
-    pub async fn count_messages(&self, filter: MessageFilter, most: u64) -> Result<Count, StoreError> {
-        self.read(move |session| count(session, &filter, most)).await
+    /// How many messages match.
+    pub async fn count_messages(&self, filter: MessageFilter) -> Result<u64, StoreError> {
+        let catalogue = self.catalogue();
+        self.read(move |session| count(session, &catalogue, &filter)).await
     }
 
     /// Programs that want to be started by messages, by time.

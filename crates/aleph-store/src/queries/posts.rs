@@ -1,10 +1,12 @@
 use aleph_types::{Address, Channel, ItemHash, Timestamp};
 
+use super::SortOrder;
+use super::catalogue::{Catalogue, List, Selection, Trait};
 use super::message_filter::{Start, distinct};
+use super::message_plan::{FEW, SHALLOW};
 use super::messages::{self, StoredMessage};
-use super::sql::{Sql, bound};
-use super::{Count, SMALL, SortOrder};
-use crate::engine::{Row, Session};
+use super::sql::{Sql, bound, times_from};
+use crate::engine::{Row, Session, values};
 use crate::{Store, StoreError};
 
 /// Filters of the posts (`spec: ccn-api.md §5`): all must hold, an empty list never does.
@@ -26,11 +28,14 @@ pub struct PostFilter {
     pub end: Option<Timestamp>,
 }
 
-/// A page of posts, by last update, ties by the original's hash.
+/// A page of posts, by last update, ties by the original's hash; or by the first confirmation of the
+/// original (those without one are the newest), then by creation, then by the hash of the shown version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostQuery {
     /// Which.
     pub filter: PostFilter,
+    /// By first confirmation; then `start` must be an offset.
+    pub by_confirmation: bool,
     /// Direction.
     pub order: SortOrder,
     /// First row.
@@ -88,6 +93,16 @@ struct Plan {
     drive: Drive,
 }
 
+/// How a page is found; see [`message_plan`](super::message_plan).
+pub(super) enum Way {
+    /// Nothing can match.
+    Nothing,
+    /// A statement finds it in bounded time.
+    Statement(Sql),
+    /// The catalogue does.
+    Catalogue(Selection),
+}
+
 impl Plan {
     fn choose(session: &Session, filter: &PostFilter) -> Result<Option<Self>, StoreError> {
         let mut plan = Self {
@@ -118,19 +133,55 @@ impl Plan {
         ]
     }
 
+    /// How many filters there are, times aside.
+    fn filters(&self) -> usize {
+        [&self.owners, &self.originals, &self.references, &self.types, &self.tags, &self.channels]
+            .into_iter()
+            .filter(|values| values.is_some())
+            .count()
+    }
+
+    /// Whether few rows are fetched whole.
+    fn reaches_few(&self) -> bool {
+        matches!(self.drive, Drive::Originals | Drive::Tags | Drive::Few(..))
+    }
+
+    /// Whether a statement finds the page in bounded time.
+    fn is_bounded(&self, query: &PostQuery) -> bool {
+        let walked = match &query.start {
+            Start::Offset(offset) => offset.saturating_add(query.limit),
+            Start::After(..) => query.limit,
+        };
+        self.reaches_few()
+            || !query.by_confirmation
+                && walked <= SHALLOW
+                && (matches!(self.drive, Drive::Ordered(..)) || self.filters() == 0)
+    }
+
+    fn selection(&self, by_confirmation: bool) -> Selection {
+        let list = if by_confirmation { List::ConfirmedPosts } else { List::Posts };
+        let selection = Selection::new(list)
+            .with(Trait::Owner, &self.owners)
+            .with(Trait::Reference, &self.references)
+            .with(Trait::ContentType, &self.types)
+            .with(Trait::Channel, &self.channels)
+            .with(Trait::PostTag, &self.tags);
+        Selection { times: (self.start, self.end), ..selection }
+    }
+
     fn best_drive(&self, session: &Session) -> Result<Drive, StoreError> {
         if self.originals.is_some() {
             return Ok(Drive::Originals);
         }
         let mut fewest: Option<(u64, Drive)> = None;
         let mut offer = |rows: u64, drive: Drive| {
-            if rows <= SMALL && fewest.is_none_or(|(least, _)| rows < least) {
+            if rows <= FEW && fewest.is_none_or(|(least, _)| rows < least) {
                 fewest = Some((rows, drive));
             }
         };
         if let Some(tags) = &self.tags {
             let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM message_tags WHERE ");
-            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
+            sql.one_of("tag", tags).push(" LIMIT ").bind(bound(FEW + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Tags);
         }
         let mut ordered = None;
@@ -140,16 +191,16 @@ impl Plan {
             sql.push(index).push(" WHERE ");
             push_values(&mut sql, column, values);
             sql.and_between("p.last_updated", self.start, self.end);
-            sql.push(" LIMIT ").bind(bound(SMALL + 1)).push(") AS counted");
+            sql.push(" LIMIT ").bind(bound(FEW + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Few(column, index));
-            if values.len() == 1 && ordered.is_none() {
+            if values.len() == 1 && self.filters() == 1 {
                 ordered = Some(Drive::Ordered(column, index));
             }
         }
         Ok(fewest.map(|(_, drive)| drive).or(ordered).unwrap_or(Drive::Updated))
     }
 
-    fn push_selection(&self, sql: &mut Sql) {
+    fn push_selection(&self, sql: &mut Sql, times: (Option<i64>, Option<i64>)) {
         match self.drive {
             Drive::Originals => {
                 sql.push(
@@ -188,23 +239,37 @@ impl Plan {
             sql.push(" AND EXISTS (SELECT 1 FROM message_tags t WHERE t.message = p.latest_message AND ");
             sql.one_of("t.tag", tags).push(")");
         }
-        sql.and_between("p.last_updated", self.start, self.end);
+        sql.and_between("p.last_updated", times.0, times.1);
     }
 
     fn list_sql(&self, query: &PostQuery) -> Sql {
-        let mut sql = Sql::new(
-            "SELECT p.original, p.owner, p.post_type, p.reference, p.channel, p.created, p.last_updated, \
-             p.message, p.latest_message",
-        );
-        self.push_selection(&mut sql);
-        if let Start::After(time, hash) = &query.start {
-            let (time, later) = (time.as_micros(), query.order.later());
-            sql.push(" AND p.last_updated ").push(later).push("= ").bind(time);
-            sql.push(" AND (p.last_updated ").push(later).push(" ").bind(time);
-            sql.push(" OR p.original > ").bind(hash.as_str().to_owned()).push(")");
+        let mut sql = Sql::new(&format!("SELECT {COLUMNS}"));
+        if query.by_confirmation {
+            // Few rows: each is looked up, and all are sorted.
+            sql.push(CONFIRMED_AT);
         }
-        sql.push(" ORDER BY p.last_updated ").push(query.order.sql()).push(", p.original LIMIT ");
-        sql.bind(bound(query.limit));
+        let times = match &query.start {
+            Start::Offset(_) => (self.start, self.end),
+            Start::After(time, _) => times_from((self.start, self.end), query.order, time.as_micros()),
+        };
+        self.push_selection(&mut sql, times);
+        let order = query.order.sql();
+        if query.by_confirmation {
+            sql.push(" ORDER BY confirmed ")
+                .push(order)
+                .push(", p.created ")
+                .push(order)
+                .push(", p.latest LIMIT ");
+            sql.bind(bound(query.limit));
+        } else {
+            if let Start::After(time, hash) = &query.start {
+                let (time, later) = (time.as_micros(), query.order.later());
+                sql.push(" AND (p.last_updated ").push(later).push(" ").bind(time);
+                sql.push(" OR p.original > ").bind(hash.as_str().to_owned()).push(")");
+            }
+            sql.push(" ORDER BY p.last_updated ").push(order).push(", p.original LIMIT ");
+            sql.bind(bound(query.limit));
+        }
         if let Start::Offset(offset) = query.start {
             sql.push(" OFFSET ").bind(bound(offset));
         }
@@ -219,6 +284,13 @@ fn push_values(sql: &mut Sql, column: &str, values: &[String]) {
         _ => sql.one_of(column, values),
     };
 }
+
+const COLUMNS: &str = "p.original, p.owner, p.post_type, p.reference, p.channel, p.created, p.last_updated, \
+     p.message, p.latest_message";
+
+/// The first confirmation of the original; without one it is the newest.
+const CONFIRMED_AT: &str = ", COALESCE((SELECT o.confirmed_at FROM messages o WHERE o.seq = p.message), \
+     9223372036854775807) AS confirmed";
 
 struct PostRow {
     post: (ItemHash, Address, String, Option<String>, Option<Channel>, Timestamp, Timestamp),
@@ -242,60 +314,91 @@ fn read(row: &Row<'_>) -> Result<PostRow, StoreError> {
     })
 }
 
-fn list(session: &Session, query: &PostQuery) -> Result<Vec<StoredPost>, StoreError> {
-    let session = session.snapshot()?;
-    let Some(plan) = Plan::choose(&session, &query.filter)? else {
-        return Ok(Vec::new());
-    };
-    let mut posts = Vec::new();
-    for PostRow { post, message, latest } in plan.list_sql(query).rows(&session, read)? {
-        let Some(latest_message) = messages::by_seq(&session, latest)? else { continue };
-        let original_message = if message == latest { None } else { messages::by_seq(&session, message)? };
-        let (original, owner, post_type, reference, channel, created, last_updated) = post;
-        posts.push(StoredPost {
-            original,
-            owner,
-            post_type,
-            reference,
-            channel,
-            created,
-            last_updated,
-            latest: latest_message,
-            original_message,
-        });
-    }
-    Ok(posts)
+fn shown(session: &Session, row: PostRow) -> Result<Option<StoredPost>, StoreError> {
+    let PostRow { post, message, latest } = row;
+    let Some(latest_message) = messages::by_seq(session, latest)? else { return Ok(None) };
+    let original_message = if message == latest { None } else { messages::by_seq(session, message)? };
+    let (original, owner, post_type, reference, channel, created, last_updated) = post;
+    Ok(Some(StoredPost {
+        original,
+        owner,
+        post_type,
+        reference,
+        channel,
+        created,
+        last_updated,
+        latest: latest_message,
+        original_message,
+    }))
 }
 
-/// The list's statement, for the test of plans.
-#[cfg(test)]
-pub(super) fn statement(session: &Session, query: &PostQuery) -> Option<Sql> {
-    Plan::choose(session, &query.filter).unwrap().map(|plan| plan.list_sql(query))
+/// The post of the original at this place.
+fn by_seq(session: &Session, seq: i64) -> Result<Option<StoredPost>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM posts p WHERE p.message = ?1");
+    match session.first(&sql, values![seq], read)? {
+        Some(row) => shown(session, row),
+        None => Ok(None),
+    }
 }
 
-fn count(session: &Session, filter: &PostFilter, most: u64) -> Result<Count, StoreError> {
-    if *filter == PostFilter::default() {
-        let rows = Sql::new("SELECT count(*) FROM posts INDEXED BY posts_updated").count(session)?;
-        return Ok(Count { rows, exact: true });
-    }
-    let Some(plan) = Plan::choose(session, filter)? else {
-        return Ok(Count { rows: 0, exact: true });
+pub(super) fn way(session: &Session, query: &PostQuery) -> Result<Way, StoreError> {
+    Ok(match Plan::choose(session, &query.filter)? {
+        None => Way::Nothing,
+        Some(plan) if plan.is_bounded(query) => Way::Statement(plan.list_sql(query)),
+        Some(plan) => Way::Catalogue(plan.selection(query.by_confirmation)),
+    })
+}
+
+pub(super) fn list(
+    session: &Session,
+    catalogue: &Catalogue,
+    query: &PostQuery,
+) -> Result<Vec<StoredPost>, StoreError> {
+    let selection = {
+        let snapshot = session.snapshot()?;
+        match way(&snapshot, query)? {
+            Way::Nothing => return Ok(Vec::new()),
+            Way::Statement(sql) => {
+                let mut posts = Vec::new();
+                for row in sql.rows(&snapshot, read)? {
+                    posts.extend(shown(&snapshot, row)?);
+                }
+                return Ok(posts);
+            }
+            Way::Catalogue(selection) => selection,
+        }
     };
-    let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
-    plan.push_selection(&mut sql);
-    sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(") AS counted");
-    let rows = sql.count(session)?;
-    Ok(Count { rows: rows.min(most), exact: rows <= most })
+    catalogue.page(session, &selection, query.order, &query.start, query.limit, by_seq)
+}
+
+pub(super) fn count(
+    session: &Session,
+    catalogue: &Catalogue,
+    filter: &PostFilter,
+) -> Result<u64, StoreError> {
+    let selection = {
+        let snapshot = session.snapshot()?;
+        let Some(plan) = Plan::choose(&snapshot, filter)? else { return Ok(0) };
+        if plan.reaches_few() {
+            let mut sql = Sql::new("SELECT count(*)");
+            plan.push_selection(&mut sql, (plan.start, plan.end));
+            return sql.count(&snapshot);
+        }
+        plan.selection(false)
+    };
+    catalogue.count(session, &selection)
 }
 
 impl Store {
     /// A page of posts.
     pub async fn list_posts(&self, query: PostQuery) -> Result<Vec<StoredPost>, StoreError> {
-        self.read(move |session| list(session, &query)).await
+        let catalogue = self.catalogue();
+        self.read(move |session| list(session, &catalogue, &query)).await
     }
 
-    /// How many posts match; counting ends at `most`.
-    pub async fn count_posts(&self, filter: PostFilter, most: u64) -> Result<Count, StoreError> {
-        self.read(move |session| count(session, &filter, most)).await
+    /// How many posts match.
+    pub async fn count_posts(&self, filter: PostFilter) -> Result<u64, StoreError> {
+        let catalogue = self.catalogue();
+        self.read(move |session| count(session, &catalogue, &filter)).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::SortOrder;
 use crate::engine::{Row, Session, Value};
 use crate::{StoreError, statuses};
 
@@ -125,6 +126,15 @@ impl Sql {
         session.rows(&self.text, &self.values(), read)
     }
 
+    /// Passes every row to `visit`, without keeping them.
+    pub(crate) fn each(
+        &self,
+        session: &Session,
+        visit: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        session.each(&self.text, &self.values(), visit)
+    }
+
     /// The one number of a counting statement.
     pub(crate) fn count(&self, session: &Session) -> Result<u64, StoreError> {
         session.count(&self.text, &self.values())
@@ -136,6 +146,22 @@ pub(super) const CHANNEL_START: &str = "substr(m.channel, 1, 512)";
 
 /// Characters of a channel in that index.
 pub(super) const START_CHARS: usize = 512;
+
+/// The times of a list's rows, `(least, first too great)`, that can come at or after a row with this time.
+/// An index is entered at one bound: of two, the engine may take the wider one and walk to the other.
+pub(super) fn times_from(
+    (low, high): (Option<i64>, Option<i64>),
+    order: SortOrder,
+    time: i64,
+) -> (Option<i64>, Option<i64>) {
+    match order {
+        SortOrder::Ascending => (Some(low.map_or(time, |low| low.max(time))), high),
+        SortOrder::Descending => {
+            let end = time.saturating_add(1);
+            (low, Some(high.map_or(end, |high| high.min(end))))
+        }
+    }
+}
 
 /// What `LIMIT` and `OFFSET` take.
 pub(super) fn bound(number: u64) -> i64 {
