@@ -199,18 +199,18 @@ fn content_routes(routes: Routes) -> Routes {
         .add(routes!(ledger::credit_balances))
         .add(routes!(ledger::consumed_credits))
         .add(routes!(costs::get))
-        .add(routes!(prices::estimate))
+        .add_beside("Invalid message hash: estimate", routes!(prices::estimate))
         .add(routes!(prices::estimate_instance))
         .add(routes!(prices::of_message))
         .add(routes!(prices::explain))
-        .add(routes!(recalculate::all))
+        .add_beside("Invalid message hash: recalculate", routes!(recalculate::all))
         .add(routes!(recalculate::one))
 }
 
 fn storage_routes(routes: Routes) -> Routes {
     routes
-        .add(routes!(uploads::add_json))
-        .add(routes!(uploads::add_file))
+        .add_beside(downloads::NO_HASH, routes!(uploads::add_json))
+        .add_beside(downloads::NO_HASH, routes!(uploads::add_file))
         .add(routes!(ipfs::add_json))
         .add(routes!(ipfs::add_file))
         .add(routes!(ipfs::add_car))

@@ -26,6 +26,9 @@ use super::params::file_hash;
 use crate::files::pieces::{self, Blocks};
 use crate::files::{Opened, forms};
 
+/// What is answered where no hash can be.
+pub(super) const NO_HASH: &str = "Invalid hash provided";
+
 /// Bytes of a file that make one line of 76 characters.
 const LINE: usize = 57;
 
@@ -55,8 +58,7 @@ pub(super) async fn base64(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
 ) -> Result<Response, ApiError> {
-    let hash =
-        file_hash(&hash).ok_or_else(|| ApiError::text(StatusCode::BAD_REQUEST, "Invalid hash provided"))?;
+    let hash = file_hash(&hash).ok_or_else(|| ApiError::text(StatusCode::BAD_REQUEST, NO_HASH))?;
     let (size, bytes) = match api.node.files.open(&hash).await? {
         Some(Opened::File(blob)) => {
             let size = blob.size();
@@ -182,8 +184,7 @@ pub(super) async fn by_message(
     State(api): State<Arc<Api>>,
     Path(hash): Path<String>,
 ) -> Result<Response, ApiError> {
-    let message = ItemHash::parse(&hash)
-        .map_err(|_| ApiError::text(StatusCode::BAD_REQUEST, "Invalid hash provided"))?;
+    let message = ItemHash::parse(&hash).map_err(|_| ApiError::text(StatusCode::BAD_REQUEST, NO_HASH))?;
     match api.node.store.file_of_message(message).await? {
         Some(version) => Ok(version_answer(&version)),
         None => Err(ApiError::text(StatusCode::NOT_FOUND, format!("No file found for message {hash}"))),

@@ -3,6 +3,7 @@
 pub(super) mod params;
 pub(super) mod shapes;
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,7 +19,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::Api;
 use super::cors::preflight;
-use super::errors::json_answer;
+use super::errors::{ApiError, json_answer};
 
 /// Routes with their documentation.
 pub(super) struct Routes {
@@ -52,6 +53,19 @@ impl Routes {
         let (schemas, paths, methods) = routes;
         let path = paths.paths.keys().next().cloned().unwrap_or_default();
         self.router = self.router.route(&path, methods.options(options));
+        self.schemas.extend(schemas);
+        self.paths.paths.extend(paths.paths);
+        self
+    }
+
+    /// The same for a path that fits the pattern of another route's GET as well, where its last word is no
+    /// hash: GET answers so, as in the reference.
+    pub(super) fn add_beside(mut self, no_hash: &'static str, routes: UtoipaMethodRouter<Arc<Api>>) -> Self {
+        let (schemas, paths, methods) = routes;
+        let path = paths.paths.keys().next().cloned().unwrap_or_default();
+        let allowed = paths.paths.values().flat_map(methods_of).collect();
+        let methods = methods.get(move || ready(ApiError::text(StatusCode::BAD_REQUEST, no_hash)));
+        self.router = self.router.route(&path, with_preflight(methods, allowed));
         self.schemas.extend(schemas);
         self.paths.paths.extend(paths.paths);
         self
@@ -96,7 +110,7 @@ fn with_preflight(
     allowed: Vec<Method>,
 ) -> axum::routing::MethodRouter<Arc<Api>> {
     let allowed: Arc<[Method]> = allowed.into();
-    methods.merge(options(move |headers: HeaderMap| std::future::ready(preflight(&headers, &allowed))))
+    methods.merge(options(move |headers: HeaderMap| ready(preflight(&headers, &allowed))))
 }
 
 fn methods_of(item: &PathItem) -> Vec<Method> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aleph_types::{FormatError, ParsedMessage, Rejection, json, limits};
+use aleph_rules::Dependency;
+use aleph_types::{FormatError, ItemHash, ParsedMessage, Rejection, json, limits};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -61,7 +62,8 @@ pub(super) fn read_message(document: &mut Value) -> Result<ParsedMessage, Format
     ParsedMessage::from_value(document)
 }
 
-/// Gives a message to the pipeline; with `sync` waits until its fate is final, for a while.
+/// Gives a message to the pipeline; with `sync` waits for a while until its fate is final, unless it lacks
+/// another message.
 ///
 /// `room` is what the reader of a body took before: it is free again when the message is durable.
 pub(super) async fn publish(
@@ -85,9 +87,20 @@ pub(super) async fn submit(
     let hash = sync.then(|| parsed.message.item_hash.clone());
     let outcome = api.node.pipeline.submit_within(parsed, Origin::Http, room).await?;
     match (hash, outcome) {
-        (Some(hash), Outcome::Pending) => Ok(api.node.pipeline.wait_for(&hash, PATIENCE).await?),
+        (Some(hash), Outcome::Pending) if comes_by_itself(api, &hash).await? => {
+            Ok(api.node.pipeline.wait_for(&hash, PATIENCE).await?)
+        }
         (_, outcome) => Ok(outcome),
     }
+}
+
+/// Whether what a pending message waits for is a file that this node is fetching: worth waiting for. When
+/// another message comes, nobody knows (`spec: ccn-api.md §4.1`, "will be retried").
+async fn comes_by_itself(api: &Api, hash: &ItemHash) -> Result<bool, PipelineError> {
+    let awaited = api.node.store.awaited(hash.clone()).await?;
+    let is_file = |key: &String| Dependency::from_key(key).is_some_and(|on| on.fetchable().is_some());
+    // It waits no more, or one of its copies waits for a file.
+    Ok(awaited.is_empty() || awaited.iter().any(is_file))
 }
 
 /// The code for a message's status (`spec: ccn-api.md §4.1`).
@@ -243,8 +256,6 @@ pub(super) async fn post_legacy(State(api): State<Arc<Api>>, body: Body) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use aleph_types::ItemHash;
-
     use super::*;
 
     #[test]

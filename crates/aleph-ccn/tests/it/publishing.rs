@@ -1,6 +1,8 @@
 //! Publishing, and the fate of single messages.
 
-use aleph_types::MessageType;
+use std::time::Duration;
+
+use aleph_types::{ItemHash, MessageType};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -136,11 +138,25 @@ async fn pending_and_forgotten_messages_can_be_read() {
     assert_eq!(copy["content"]["type"], "amend");
     assert_eq!(copy["channel"], "amends");
 
-    // A caller that waits is told when it arrives.
-    let waiting = node.publish(&amend, true);
-    let (waited, ()) = tokio::join!(waiting, async {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        node.process(&[&note]).await;
+    // When another message comes nobody knows: a caller that would wait is told at once.
+    let answer = tokio::time::timeout(Duration::from_secs(20), node.publish(&amend, true)).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!(answer.json::<Value>().await.unwrap()["message_status"], "pending");
+    node.process(&[&note]).await;
+    let woken = async {
+        while node.ok(&format!("/api/v0/messages/{}/status", hash(&amend))).await["status"] != "processed" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), woken).await.unwrap();
+
+    // A file may be on its way: a caller that waits is told when it is here.
+    let file = b"on its way";
+    let store = author.store(TIME, ItemHash::sha256(file).as_str(), json!({}));
+    let (waited, ()) = tokio::join!(node.publish(&store, true), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let added = node.post("/api/v0/storage/add_file").body(file.to_vec()).send().await.unwrap();
+        assert_eq!(added.status(), StatusCode::OK);
     });
     assert_eq!(waited.status(), StatusCode::OK);
 
@@ -207,9 +223,14 @@ async fn programs_without_code_and_prices() {
     assert!(text.starts_with("Message is not an executable or store message"));
     let (status, _) = node.text(&format!("/api/v0/price/{}", "ab".repeat(32))).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    // a route of its own, for POST; the reference takes the word for a hash, which is 400
-    let (status, _) = node.text("/api/v0/price/recalculate").await;
-    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    // Routes of their own, for POST; with GET the word is taken for a hash, and is none.
+    for (path, expected) in [
+        ("/api/v0/price/recalculate", "Invalid message hash: recalculate"),
+        ("/api/v0/price/estimate", "Invalid message hash: estimate"),
+        ("/api/v0/storage/add_file", "Invalid hash provided"),
+    ] {
+        assert_eq!(node.text(path).await, (StatusCode::BAD_REQUEST, expected.to_owned()));
+    }
 
     // An estimate needs a whole content; on a network that charges nothing, that is the price.
     let ask = async |content: Value| {

@@ -136,4 +136,13 @@ impl Store {
         })
         .await
     }
+
+    /// Keys of what the copies of a pending message wait for; none of a message that waits no more.
+    pub async fn awaited(&self, hash: ItemHash) -> Result<Vec<String>, StoreError> {
+        self.read(move |session| {
+            let sql = "SELECT waits_on FROM pending WHERE item_hash = ?1";
+            session.rows(sql, values![hash.as_str()], |row| row.string(0))
+        })
+        .await
+    }
 }
