@@ -23,7 +23,7 @@ const FLOOR_SAMPLE: usize = 4000;
 
 /// Rises when the same options make another store, or the migrations rebuild much of it: a rebuilt index is
 /// packed tighter than one that grew, and the rebuilding leaves the writer's cache warm.
-const EXISTING_VERSION: u32 = 4;
+const EXISTING_VERSION: u32 = 5;
 
 /// Messages that are made at a time while a store is filled.
 const FILL_CHUNK: usize = 20_000;

@@ -18,24 +18,14 @@ pub(crate) const GRACE_MICROS: i64 = 24 * 3600 * 1_000_000;
 const POST_OF: &str =
     concat!("message = (SELECT m.seq FROM messages m INDEXED BY messages_hash WHERE ", has_hash!("?1"), ")");
 
-/// Where a message stands.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    /// Its row, and its place in the order of processing.
-    pub(crate) seq: i64,
-    /// The number of its owner.
-    pub(crate) owner: i64,
-}
-
-/// Applies one effect of the message at `place`, to the tables and to their digest.
+/// Applies one effect of the message in row `seq`, to the tables and to their digest.
 pub(crate) fn apply(
     session: &Session,
     sums: &mut Sums,
     written: &mut WrittenFields,
     effect: &Effect,
-    place: Place,
+    seq: i64,
 ) -> Result<(), StoreError> {
-    let seq = place.seq;
     match effect {
         Effect::PinContent { file, size, owner, created } => {
             put_file(session, file, *size, "file")?;
@@ -49,7 +39,7 @@ pub(crate) fn apply(
         Effect::CreatePost { original, owner, post_type, reference, channel } => {
             session.execute(
                 "INSERT INTO posts (original, message, owner, post_type, reference, channel, created, \
-                     latest, latest_message, last_updated, owner_id) VALUES (?1,?2,?3,?4,?5,?6,?7,?1,?2,?7,?8)",
+                     latest, latest_message, last_updated) VALUES (?1,?2,?3,?4,?5,?6,?7,?1,?2,?7)",
                 values![
                     original.hash.as_str(),
                     seq,
@@ -58,7 +48,6 @@ pub(crate) fn apply(
                     reference.as_deref(),
                     channel.as_ref().map(|channel| channel.as_str()),
                     original.time.as_micros(),
-                    place.owner,
                 ],
             )?;
             sums.add(

@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use crate::aggregates::{self, WrittenFields};
 use crate::changes::Changes;
 use crate::digest::Sums;
-use crate::effects::Place;
 use crate::engine::{Row, Session, Value, values};
 use crate::facts::{KnownTariff, ParsedFields, StoredFacts};
 use crate::owners::Owners;
@@ -341,7 +340,11 @@ impl Transaction<'_> {
         let (content_type, reference, key, content_hash) = indexed_fields(content);
         self.last_seq += 1;
         let seq = self.last_seq;
-        let owner = self.writer.owners.number(&self.writer.session, content.owner(), seq)?;
+        let own = if message.sender == *content.owner() {
+            Some(self.writer.owners.number(&self.writer.session, content.owner(), seq)?)
+        } else {
+            None
+        };
         let hash = &message.item_hash;
         let status = MessageStatus::Processed;
         let was =
@@ -373,7 +376,7 @@ impl Transaction<'_> {
                 payment_type(content).map(PaymentType::as_str),
                 new.reception_time.as_micros(),
                 new.origin,
-                (message.sender == *content.owner()).then_some(owner),
+                own,
             ],
         )?;
         self.leave(&message.item_hash, was)?;
@@ -387,8 +390,7 @@ impl Transaction<'_> {
             )?;
         }
         for effect in effects {
-            let place = Place { seq, owner };
-            effects::apply(&self.writer.session, &mut self.sums, &mut self.writer.written, effect, place)?;
+            effects::apply(&self.writer.session, &mut self.sums, &mut self.writer.written, effect, seq)?;
             if let Effect::MergeAggregate { state: AggregateState { key, .. }, .. }
             | Effect::ReduceAggregate { state: AggregateState { key, .. }, .. }
             | Effect::RemoveAggregate { key, .. } = effect

@@ -1,7 +1,7 @@
 use aleph_types::{Address, Channel, ItemHash, Timestamp};
 
 use super::SortOrder;
-use super::catalogue::{Catalogue, List, Selection, Trait};
+use super::catalogue::{Catalogue, Key, List, Selection, Trait};
 use super::message_filter::{Start, distinct};
 use super::message_plan::{FEW, SHALLOW};
 use super::messages::{self, StoredMessage};
@@ -72,10 +72,8 @@ enum Drive {
     Originals,
     /// Few messages have one of the tags.
     Tags,
-    /// All posts of some values of this column, then sorted.
-    Few(&'static str, &'static str),
-    /// One value of this column, in the list's order.
-    Ordered(&'static str, &'static str),
+    /// The posts among few messages, then sorted.
+    Few(Trait),
     Updated,
 }
 
@@ -125,12 +123,23 @@ impl Plan {
         Ok(Some(plan))
     }
 
-    fn indexed(&self) -> [(&'static str, &'static str, Option<&[String]>); 3] {
+    /// Filters that an index of the messages finds: a post has these columns of its original.
+    fn indexed(&self) -> [(Trait, &'static str, Option<&[String]>); 3] {
         [
-            ("p.reference", "posts_reference", self.references.as_deref()),
-            ("p.owner_id", "posts_owner", self.owners.as_deref()),
-            ("p.post_type", "posts_type", self.types.as_deref()),
+            (Trait::Reference, "p.reference", self.references.as_deref()),
+            (Trait::Owner, "p.owner", self.owners.as_deref()),
+            (Trait::ContentType, "p.post_type", self.types.as_deref()),
         ]
+    }
+
+    /// `(SELECT …)` with the places of the messages that one of the [`Self::indexed`] filters finds.
+    fn push_places(&self, sql: &mut Sql, of: Trait) {
+        let values = self.indexed().into_iter().find(|(one, ..)| *one == of).and_then(|(.., values)| values);
+        let key = Key { of, values: values.unwrap_or_default().to_vec() };
+        for (number, statement) in key.statements().into_iter().enumerate() {
+            sql.push(if number == 0 { "(" } else { " UNION ALL " }).append(statement);
+        }
+        sql.push(")");
     }
 
     /// How many filters there are, times aside.
@@ -143,7 +152,7 @@ impl Plan {
 
     /// Whether few rows are fetched whole.
     fn reaches_few(&self) -> bool {
-        matches!(self.drive, Drive::Originals | Drive::Tags | Drive::Few(..))
+        !matches!(self.drive, Drive::Updated)
     }
 
     /// Whether a statement finds the page in bounded time.
@@ -152,10 +161,7 @@ impl Plan {
             Start::Offset(offset) => offset.saturating_add(query.limit),
             Start::After(..) => query.limit,
         };
-        self.reaches_few()
-            || !query.by_confirmation
-                && walked <= SHALLOW
-                && (matches!(self.drive, Drive::Ordered(..)) || self.filters() == 0)
+        self.reaches_few() || !query.by_confirmation && walked <= SHALLOW && self.filters() == 0
     }
 
     fn selection(&self, by_confirmation: bool) -> Selection {
@@ -184,20 +190,15 @@ impl Plan {
             sql.one_of("tag", tags).push(" LIMIT ").bind(bound(FEW + 1)).push(") AS counted");
             offer(sql.count(session)?, Drive::Tags);
         }
-        let mut ordered = None;
-        for (column, index, values) in self.indexed() {
-            let Some(values) = values else { continue };
-            let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1 FROM posts p INDEXED BY ");
-            sql.push(index).push(" WHERE ");
-            push_values(&mut sql, column, values);
-            sql.and_between("p.last_updated", self.start, self.end);
-            sql.push(" LIMIT ").bind(bound(FEW + 1)).push(") AS counted");
-            offer(sql.count(session)?, Drive::Few(column, index));
-            if values.len() == 1 && self.filters() == 1 {
-                ordered = Some(Drive::Ordered(column, index));
+        for (of, _, values) in self.indexed() {
+            if values.is_some() {
+                let mut sql = Sql::new("SELECT count(*) FROM (SELECT k.seq FROM ");
+                self.push_places(&mut sql, of);
+                sql.push(" AS k LIMIT ").bind(bound(FEW + 1)).push(") AS counted");
+                offer(sql.count(session)?, Drive::Few(of));
             }
         }
-        Ok(fewest.map(|(_, drive)| drive).or(ordered).unwrap_or(Drive::Updated))
+        Ok(fewest.map_or(Drive::Updated, |(_, drive)| drive))
     }
 
     fn push_selection(&self, sql: &mut Sql, times: (Option<i64>, Option<i64>)) {
@@ -220,17 +221,17 @@ impl Plan {
                      AND o.item_hash = m.reference) ELSE m.seq END WHERE p.latest_message = m.seq",
                 );
             }
-            Drive::Few(_, index) | Drive::Ordered(_, index) => {
-                sql.push(" FROM posts p INDEXED BY ").push(index).push(" WHERE TRUE");
+            Drive::Few(of) => {
+                sql.push(" FROM ");
+                self.push_places(sql, of);
+                sql.push(" AS k CROSS JOIN posts p ON p.message = k.seq WHERE TRUE");
             }
             Drive::Updated => {
                 sql.push(" FROM posts p INDEXED BY posts_updated WHERE TRUE");
             }
         }
-        for (column, _, values) in self.indexed() {
-            if let Some(values) = values {
-                push_values(sql.push(" AND "), column, values);
-            }
+        for (_, column, values) in self.indexed() {
+            sql.and_one_of(column, values);
         }
         sql.and_one_of("p.channel", self.channels.as_deref());
         if self.drive != Drive::Tags
@@ -275,14 +276,6 @@ impl Plan {
         }
         sql
     }
-}
-
-/// `column` is one of `values`; owners are found by their numbers.
-fn push_values(sql: &mut Sql, column: &str, values: &[String]) {
-    match column {
-        "p.owner_id" => sql.one_of_owners(column, values),
-        _ => sql.one_of(column, values),
-    };
 }
 
 const COLUMNS: &str = "p.original, p.owner, p.post_type, p.reference, p.channel, p.created, p.last_updated, \

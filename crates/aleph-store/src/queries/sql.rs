@@ -44,6 +44,13 @@ impl Sql {
         self
     }
 
+    /// Goes on with another statement.
+    pub(crate) fn append(&mut self, other: Self) -> &mut Self {
+        self.text.push_str(&other.text);
+        self.binds.extend(other.binds);
+        self
+    }
+
     /// Binds `value` at this place of the text.
     pub(crate) fn bind(&mut self, value: impl Into<Bound>) -> &mut Self {
         self.text.push('?');

@@ -150,7 +150,7 @@ fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
     if post {
         session.execute(
             "INSERT INTO posts (original, message, owner, post_type, reference, channel, created, latest, \
-             latest_message, last_updated, owner_id) VALUES (?1,?2,?3,'note',?4,?5,?6,?1,?2,?7,?8)",
+             latest_message, last_updated) VALUES (?1,?2,?3,'note',?4,?5,?6,?1,?2,?7)",
             values![
                 &hash,
                 number + 1,
@@ -159,7 +159,6 @@ fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
                 channel.as_deref(),
                 number / 3 * 1_000_000,
                 number / 5 * 1_000_000,
-                owner_id,
             ],
         )?;
     }
