@@ -20,6 +20,7 @@ const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/0009_settling.sql"),
     include_str!("../migrations/sqlite/0010_short_keys.sql"),
     include_str!("../migrations/sqlite/0011_posts_by_messages.sql"),
+    include_str!("../migrations/sqlite/0012_lists_of_money.sql"),
 ];
 
 /// Every migration of PostgreSQL, in the same way.
@@ -34,6 +35,7 @@ const POSTGRES: &[&str] = &[
     include_str!("../migrations/postgres/0008_settling.sql"),
     include_str!("../migrations/postgres/0009_short_keys.sql"),
     include_str!("../migrations/postgres/0010_posts_by_messages.sql"),
+    include_str!("../migrations/postgres/0011_lists_of_money.sql"),
 ];
 
 pub(crate) fn apply(session: &Session, location: &Location) -> Result<(), StoreError> {

@@ -32,7 +32,9 @@ pub use messages::{MessageTotal, StoredMessage};
 pub use node_counts::NodeCounts;
 pub use posts::{PostFilter, PostQuery, StoredPost};
 pub use skeletons::{Skeleton, SkeletonFilter, SkeletonQuery};
-pub(crate) use sql::Sql;
+#[cfg(test)]
+pub(crate) use sql::plan;
+pub(crate) use sql::{Sql, bound};
 pub use story::{HeldFile, MessageStory, Permission, Trace, Waiting};
 
 /// The direction of a list.

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aleph_ledger::credit::HistoryRow;
+use aleph_store::queries::Count;
 use aleph_store::{AccountBalance, BalanceFilter, BalanceStart, HistoryColumn, HistoryFilter, HistorySort};
 use aleph_types::{Address, Chain, MessageType, Timestamp};
 use axum::extract::{Path, RawQuery, State};
@@ -182,10 +183,15 @@ pub(super) async fn credit_history(
             })
         }
         Paging::Page { per_page, page } => {
-            let total = store.credit_summary(owner, filter).await?.entries;
+            let count = |_| async {
+                let rows = store.credit_summary(owner.clone(), filter.clone()).await?.entries;
+                Ok(Count { rows, exact: true })
+            };
+            let count = api.totals.of("credit history", &(&owner, &filter), count);
             json!({
                 "address": address, "credit_history": list, "pagination_page": page,
-                "pagination_total": total, "pagination_per_page": per_page,
+                "pagination_total": pages::total(&paging, list.len() as u64, count).await?,
+                "pagination_per_page": per_page,
             })
         }
     }))
@@ -267,7 +273,8 @@ pub(super) async fn credit_balances(
     let with_cursor = matches!(paging, Paging::Cursor { .. });
     let limit = paging.size().map(|size| size + u64::from(with_cursor));
     let place = (paging.offset(), limit);
-    let (mut rows, total) = api.node.store.credit_balances(clock::now(), least, after, place).await?;
+    let (store, now) = (&api.node.store, clock::now());
+    let mut rows = store.credit_balances(now, least, after, place).await?;
     let size = paging.size().unwrap_or(u64::MAX);
     let more = rows.len() as u64 > size;
     rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
@@ -278,10 +285,15 @@ pub(super) async fn credit_balances(
         Paging::Cursor { per_page, .. } => json!({
             "credit_balances": list, "pagination_per_page": per_page, "next_cursor": next,
         }),
-        Paging::Page { per_page, page } => json!({
-            "credit_balances": list, "pagination_page": page, "pagination_total": total,
-            "pagination_per_page": per_page, "pagination_item": "credit_balances",
-        }),
+        Paging::Page { per_page, page } => {
+            let count = |most| store.count_credit_balances(now, least, most);
+            let count = api.totals.of("credit balances", &least, count);
+            json!({
+                "credit_balances": list, "pagination_page": page,
+                "pagination_total": pages::total(&paging, list.len() as u64, count).await?,
+                "pagination_per_page": per_page, "pagination_item": "credit_balances",
+            })
+        }
     }))
 }
 

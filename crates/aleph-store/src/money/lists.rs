@@ -1,5 +1,6 @@
 //! Lists over all accounts: balances, and what resources cost (`spec: ccn-api.md §§8.3, 9.1`).
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use aleph_ledger::Costs;
@@ -9,7 +10,7 @@ use aleph_types::{Address, Chain, ItemHash};
 use super::costs;
 use super::queries::{halves, joined};
 use crate::engine::Session;
-use crate::queries::{Count, Sql};
+use crate::queries::{Count, Sql, bound};
 use crate::{Store, StoreError};
 
 /// A balance of the list over all accounts.
@@ -43,12 +44,38 @@ pub enum BalanceStart {
     After(Address, String, String),
 }
 
-/// The statement over the balances that a filter lets through.
-fn selected(session: &Session, columns: &str, filter: &BalanceFilter) -> Sql {
-    let mut sql = Sql::new(&format!("SELECT {columns} FROM balances b WHERE TRUE"));
-    let chains: Option<Vec<String>> =
-        filter.chains.as_ref().map(|chains| chains.iter().map(|chain| chain.as_str().to_owned()).collect());
-    sql.and_one_of("b.chain", chains.as_deref());
+/// Sorts after every name of an application.
+const LAST: &str = "\u{10ffff}";
+
+/// The statement over the balances that a filter lets through, from a place on.
+fn selected(session: &Session, columns: &str, filter: &BalanceFilter, start: &BalanceStart) -> Sql {
+    let chains: Option<Vec<&str>> =
+        filter.chains.as_ref().map(|chains| chains.iter().map(|chain| chain.as_str()).collect());
+    let mut sql = Sql::new(&format!("SELECT {columns} FROM balances b "));
+    if let Some([chain]) = chains.as_deref() {
+        // One range of its index: SQLite walks two conditions on chain and address as many ranges, and sorts.
+        let (operation, address, dapp) = match start {
+            BalanceStart::Offset(_) => (">=", "", ""),
+            BalanceStart::After(address, of, dapp) => match (*chain).cmp(of.as_str()) {
+                Ordering::Less => (">", address.as_str(), LAST),
+                Ordering::Equal => (">", address.as_str(), dapp.as_str()),
+                Ordering::Greater => (">=", address.as_str(), ""),
+            },
+        };
+        sql.push("INDEXED BY balances_chain WHERE (b.chain, b.address, b.dapp) ").push(operation);
+        sql.push(" (").bind((*chain).to_owned()).push(", ").bind(address.to_owned());
+        sql.push(", ").bind(dapp.to_owned()).push(") AND b.chain <= ").bind((*chain).to_owned());
+    } else {
+        // The table itself has the order of the list.
+        sql.push("NOT INDEXED WHERE TRUE");
+        let chains: Option<Vec<String>> =
+            chains.map(|chains| chains.into_iter().map(str::to_owned).collect());
+        sql.and_one_of("b.chain", chains.as_deref());
+        if let BalanceStart::After(address, chain, dapp) = start {
+            sql.push(" AND (b.address, b.chain, b.dapp) > (").bind(address.as_str().to_owned());
+            sql.push(", ").bind(chain.clone()).push(", ").bind(dapp.clone()).push(")");
+        }
+    }
     if let Some(least) = filter.least {
         // Whole tokens: both are exact, also for amounts beyond 64 bits.
         sql.push(match session {
@@ -56,6 +83,25 @@ fn selected(session: &Session, columns: &str, filter: &BalanceFilter) -> Sql {
             Session::Postgres(_) => " AND CAST(b.amount AS NUMERIC) >= ",
         });
         sql.push("CAST(").bind(i64::try_from(least).unwrap_or(i64::MAX)).push(" AS BIGINT)");
+    }
+    sql
+}
+
+/// A page of balances, in their order.
+pub(super) fn balances_sql(
+    session: &Session,
+    filter: &BalanceFilter,
+    start: &BalanceStart,
+    limit: u64,
+) -> Sql {
+    let mut sql = selected(session, "b.address, b.chain, b.dapp, b.amount", filter, start);
+    sql.push(match filter.chains.as_deref() {
+        Some([_]) => " ORDER BY b.chain, b.address, b.dapp LIMIT ",
+        _ => " ORDER BY b.address, b.chain, b.dapp LIMIT ",
+    });
+    sql.bind(bound(limit));
+    if let BalanceStart::Offset(offset) = start {
+        sql.push(" OFFSET ").bind(bound(*offset));
     }
     sql
 }
@@ -96,8 +142,8 @@ pub struct ResourceCost {
 }
 
 impl CostFilter {
-    fn sql(&self, columns: &str) -> Sql {
-        let mut sql = Sql::new(&format!("SELECT {columns} FROM account_costs c WHERE TRUE"));
+    fn sql(&self, columns: &str, index: &str) -> Sql {
+        let mut sql = Sql::new(&format!("SELECT {columns} FROM account_costs c{index} WHERE TRUE"));
         if let Some(owner) = &self.owner {
             sql.push(" AND c.owner = ").bind(owner.as_str().to_owned());
         }
@@ -136,16 +182,24 @@ fn consumed_by(session: &Session, messages: &[String]) -> Result<HashMap<String,
     Ok(consumed)
 }
 
+/// The resources of a page, in their order. Every message has a first line, and one only.
+pub(super) fn page_sql(filter: &CostFilter, offset: u64, limit: u64) -> Sql {
+    let index = match filter {
+        CostFilter { owner: None, message: None, .. } => " INDEXED BY account_costs_resource",
+        _ => "",
+    };
+    let mut sql = filter.sql("c.item_hash, c.owner, c.payment_type", index);
+    sql.push(" AND c.line = 0 ORDER BY c.item_hash LIMIT ").bind(bound(limit));
+    sql.push(" OFFSET ").bind(bound(offset));
+    sql
+}
+
 fn resources(
     session: &Session,
     filter: &CostFilter,
     (offset, limit): (u64, u64),
 ) -> Result<Vec<ResourceCost>, StoreError> {
-    // Every message has a first line, and one only.
-    let mut sql = filter.sql("c.item_hash, c.owner, c.payment_type");
-    sql.push(" AND c.line = 0 ORDER BY c.item_hash LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    sql.push(" OFFSET ").bind(i64::try_from(offset).unwrap_or(i64::MAX));
-    let mut page = sql.rows(session, |row| {
+    let mut page = page_sql(filter, offset, limit).rows(session, |row| {
         Ok(ResourceCost {
             message: row.hash(0)?,
             owner: row.address(1)?,
@@ -184,19 +238,7 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<AccountBalance>, StoreError> {
         self.read(move |session| {
-            let mut sql = selected(session, "b.address, b.chain, b.dapp, b.amount", &filter);
-            let offset = match start {
-                BalanceStart::Offset(offset) => offset,
-                BalanceStart::After(address, chain, dapp) => {
-                    sql.push(" AND (b.address, b.chain, b.dapp) > (").bind(address.as_str().to_owned());
-                    sql.push(", ").bind(chain).push(", ").bind(dapp).push(")");
-                    0
-                }
-            };
-            sql.push(" ORDER BY b.address, b.chain, b.dapp LIMIT ");
-            sql.bind(i64::try_from(limit).unwrap_or(i64::MAX)).push(" OFFSET ");
-            sql.bind(i64::try_from(offset).unwrap_or(i64::MAX));
-            sql.rows(session, |row| {
+            balances_sql(session, &filter, &start, limit).rows(session, |row| {
                 Ok(AccountBalance {
                     address: row.address(0)?,
                     chain: row.word(1, "chain")?,
@@ -211,8 +253,8 @@ impl Store {
     /// How many balances a filter lets through, counted up to `most`.
     pub async fn count_balances(&self, filter: BalanceFilter, most: u64) -> Result<Count, StoreError> {
         self.read(move |session| {
-            let mut sql = selected(session, "count(*) FROM (SELECT 1", &filter);
-            sql.push(" LIMIT ").bind(i64::try_from(most.saturating_add(1)).unwrap_or(i64::MAX));
+            let mut sql = selected(session, "count(*) FROM (SELECT 1", &filter, &BalanceStart::Offset(0));
+            sql.push(" LIMIT ").bind(bound(most.saturating_add(1)));
             let rows = sql.push(") AS counted").count(session)?;
             Ok(Count { rows: rows.min(most), exact: rows <= most })
         })
@@ -224,7 +266,7 @@ impl Store {
         self.read(move |session| {
             let mut summary = CostSummary::default();
             // What is read of a row takes no place.
-            filter.sql(&format!("c.line, {AMOUNTS}")).rows(session, |row| {
+            filter.sql(&format!("c.line, {AMOUNTS}"), "").rows(session, |row| {
                 summary.resources += u64::from(row.int(0)? == 0);
                 add(&mut summary.costs, [row.text(1)?, row.text(2)?, row.text(3)?])
             })?;

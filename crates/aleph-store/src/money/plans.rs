@@ -2,10 +2,14 @@
 
 use aleph_ledger::removal::Job;
 use aleph_test_postgres::{Options, Server};
-use aleph_types::ItemHash;
+use aleph_types::content::PaymentType;
+use aleph_types::{Address, Chain, ItemHash, Timestamp};
 
+use super::lists::{self, BalanceFilter, BalanceStart, CostFilter};
+use super::queries::{self, HistoryFilter, HistorySort};
 use super::{backfill, balances, costs, credits, deferred, jobs};
 use crate::engine::{Session, Value, values};
+use crate::queries::{SortOrder, Sql, plan};
 use crate::{Location, migrations, store};
 
 /// Accounts; each has a balance, a cost, a few rows and lots.
@@ -29,8 +33,8 @@ fn insert(session: &Session, number: i64) {
     let execute = |sql: &str, values: &[Value<'_>]| session.execute(sql, values).unwrap();
     execute(
         "INSERT INTO balances (address, chain, dapp, amount, height, source, changed) \
-         VALUES (?1,'ETH','','1',1,?2,?3)",
-        values![&owner, hash, number],
+         VALUES (?1,?2,'','1',1,?3,?4)",
+        values![&owner, if number % 10 == 0 { "SOL" } else { "ETH" }, hash, number],
     );
     execute(
         "INSERT INTO messages (seq, item_hash, message_type, chain, sender, owner, signature, item_type, \
@@ -132,6 +136,77 @@ fn check(session: &Session) {
         }
     }
     println!("{} questions are driven by an index", questions.len());
+    check_lists(session, &owners[0]);
+}
+
+/// Every list that the API gives of money.
+fn pages(session: &Session, owner: &str) -> Vec<Sql> {
+    let owner = Address::from(owner);
+    let mut pages = Vec::new();
+    for chains in [None, Some(vec![Chain::Eth]), Some(vec![Chain::Eth, Chain::Sol])] {
+        for least in [None, Some(1)] {
+            let filter = BalanceFilter { chains: chains.clone(), least };
+            let after = BalanceStart::After(owner.clone(), "ETH".into(), String::new());
+            for start in [BalanceStart::Offset(40), after] {
+                pages.push(lists::balances_sql(session, &filter, &start, 20));
+            }
+        }
+    }
+    for (of, message) in [
+        (None, None),
+        (Some(owner.clone()), None),
+        (None, Some(ItemHash::sha256(b"1"))),
+        (Some(owner.clone()), Some(ItemHash::sha256(b"1"))),
+    ] {
+        for payment in [PaymentType::Hold, PaymentType::Credit] {
+            let filter = CostFilter { owner: of.clone(), message: message.clone(), payment };
+            pages.push(lists::page_sql(&filter, 40, 20));
+        }
+    }
+    for (least, after) in [(None, ""), (None, owner.as_str()), (Some(1), ""), (Some(1), owner.as_str())] {
+        pages.push(queries::credit_page(Timestamp::EPOCH, least, after, (40, Some(20))));
+    }
+    for order in [SortOrder::Descending, SortOrder::Ascending] {
+        for filter in [
+            HistoryFilter::default(),
+            HistoryFilter { incoming: Some(true), start: Some(Timestamp::EPOCH), ..Default::default() },
+            HistoryFilter { resource_types: Some(vec!["INSTANCE".into()]), ..Default::default() },
+        ] {
+            let sort = (HistorySort::Time, order);
+            pages.push(queries::history_list(&owner, &filter, sort, (40, Some(20))));
+        }
+    }
+    pages
+}
+
+/// Fails on a sort of everything and on a sum of everything before the first row: what remains are walks in
+/// the order of the list, which end with the page.
+fn check_lists(session: &Session, owner: &str) {
+    let pages = pages(session, owner);
+    for page in &pages {
+        let steps = plan(session, page);
+        for step in &steps {
+            let stops = match session {
+                Session::Sqlite(_) => {
+                    !step.contains("USE TEMP B-TREE FOR ORDER BY") && !step.contains("GROUP BY")
+                }
+                Session::Postgres(_) => {
+                    // What the planner knows to be few may be sorted.
+                    let rows =
+                        step.split_once(" rows=").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+                    let is_long = rows.unwrap_or(u64::MAX) > 100;
+                    let step = step.trim_start_matches([' ', '-', '>']);
+                    !step.starts_with("Seq Scan")
+                        && !(step.starts_with("Sort  (") && is_long)
+                        && !step.starts_with("HashAggregate")
+                }
+            };
+            let of_one = matches!(session, Session::Sqlite(_))
+                && steps.iter().any(|step| step.contains("owner=?") || step.contains("item_hash=?"));
+            assert!(stops || of_one, "{step}\n{page:?}\n{}", steps.join("\n"));
+        }
+    }
+    println!("{} lists are walked in their order", pages.len());
 }
 
 #[test]

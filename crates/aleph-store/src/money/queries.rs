@@ -7,7 +7,7 @@ use aleph_types::{Address, ItemHash, Timestamp};
 use super::{costs, credits};
 use crate::engine::{Row, values};
 use crate::facts::{self, Ledger};
-use crate::queries::{SortOrder, Sql};
+use crate::queries::{Count, SortOrder, Sql, bound};
 use crate::statuses::HASH_START;
 use crate::{Store, StoreError};
 
@@ -160,7 +160,9 @@ const RESOURCE: &str = "COALESCE(NULLIF(h.origin, ''), h.origin_ref)";
 
 /// The rows of an account that a filter lets through.
 fn filtered(columns: &str, address: &str, filter: &HistoryFilter) -> Sql {
-    let mut sql = Sql::new(&format!("SELECT {columns} FROM credit_history h WHERE h.address = "));
+    let mut sql = Sql::new(&format!(
+        "SELECT {columns} FROM credit_history h INDEXED BY credit_history_address WHERE h.address = "
+    ));
     sql.bind(address.to_owned());
     for (column, text) in &filter.exact {
         sql.push(" AND ").push(column.sql()).push(" = ").bind(text.clone());
@@ -195,6 +197,63 @@ fn filtered(columns: &str, address: &str, filter: &HistoryFilter) -> Sql {
         sql.push(HASH_START).push(" = substr(").push(RESOURCE).push(", 1, 12) AND m.item_hash = ");
         sql.push(RESOURCE).and_one_of("m.message_type", Some(types)).push(")");
     }
+    sql
+}
+
+/// A page of an account's history. Only by time the index has its order; else the account's rows are sorted.
+pub(super) fn history_list(
+    address: &Address,
+    filter: &HistoryFilter,
+    (sort, order): (HistorySort, SortOrder),
+    (offset, limit): (u64, Option<u64>),
+) -> Sql {
+    let mut sql = filtered(credits::HISTORY, address.as_str(), filter);
+    let (column, direction) = (sort.sql(), order.sql());
+    sql.push(" ORDER BY ");
+    if sort != HistorySort::Time {
+        sql.push(column).push(" IS NULL, ");
+    }
+    sql.push(&format!("{column} {direction}, h.credit_ref {direction}, h.credit_index {direction} LIMIT "));
+    sql.bind(bound(limit.unwrap_or(u64::MAX))).push(" OFFSET ").bind(bound(offset));
+    sql
+}
+
+/// Pushes one half ([`halves`]) of what an account can spend at `now`.
+fn push_left(sql: &mut Sql, now: Timestamp, operation: &str) {
+    sql.push("CAST(COALESCE(sum((CASE WHEN l.expiration IS NULL OR l.expiration > ").bind(now.as_micros());
+    sql.push(&format!(" THEN l.remaining ELSE 0 END) {operation} {HALF}), 0) AS BIGINT)"));
+}
+
+/// Accounts that ever had credits, by address: each is summed when its turn comes, so that a page reads no
+/// lots but those of the accounts before its end.
+fn credit_accounts(columns: &str, sums: bool, now: Timestamp, least: Option<u64>, after: &str) -> Sql {
+    let mut sql = Sql::new(&format!("SELECT {columns}"));
+    if sums {
+        push_left(sql.push(", "), now, "/");
+        push_left(sql.push(", "), now, "%");
+    }
+    sql.push(" FROM credit_lots l WHERE l.owner > ").bind(after.to_owned());
+    sql.push(" GROUP BY l.owner");
+    if let Some(least) = least {
+        let least = i64::try_from(least).unwrap_or(i64::MAX);
+        push_left(sql.push(" HAVING ("), now, "/");
+        push_left(sql.push(" + "), now, "%");
+        push_left(sql.push(&format!(" / {HALF}, ")), now, "%");
+        sql.push(&format!(" % {HALF}) >= (")).bind(least / HALF).push(", ").bind(least % HALF).push(")");
+    }
+    sql
+}
+
+/// A page of those accounts with their sums, as two halves.
+pub(super) fn credit_page(
+    now: Timestamp,
+    least: Option<u64>,
+    after: &str,
+    (offset, limit): (u64, Option<u64>),
+) -> Sql {
+    let mut sql = credit_accounts("l.owner", true, now, least, after);
+    sql.push(" ORDER BY l.owner LIMIT ").bind(bound(limit.unwrap_or(u64::MAX)));
+    sql.push(" OFFSET ").bind(bound(offset));
     sql
 }
 
@@ -245,15 +304,7 @@ impl Store {
         (offset, limit): (u64, Option<u64>),
     ) -> Result<Vec<HistoryRow>, StoreError> {
         self.read(move |session| {
-            let mut sql = filtered(credits::HISTORY, address.as_str(), &filter);
-            let (column, direction) = (sort.sql(), order.sql());
-            sql.push(&format!(
-                " ORDER BY {column} IS NULL, {column} {direction}, h.credit_ref {direction}, \
-                 h.credit_index {direction} LIMIT "
-            ));
-            sql.bind(i64::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(i64::MAX)).push(" OFFSET ");
-            sql.bind(i64::try_from(offset).unwrap_or(i64::MAX));
-            sql.rows(session, credits::read_row)
+            history_list(&address, &filter, (sort, order), (offset, limit)).rows(session, credits::read_row)
         })
         .await
     }
@@ -296,39 +347,34 @@ impl Store {
         .await
     }
 
-    /// Accounts that ever had credits, by address, with what they can spend at `now`; how many there are.
+    /// Accounts that ever had credits, by address, with what they can spend at `now`.
     pub async fn credit_balances(
         &self,
         now: Timestamp,
         least: Option<u64>,
         after: Option<Address>,
-        (offset, limit): (u64, Option<u64>),
-    ) -> Result<(Vec<(Address, i64)>, u64), StoreError> {
+        place: (u64, Option<u64>),
+    ) -> Result<Vec<(Address, i64)>, StoreError> {
         self.read(move |session| {
-            let left =
-                halves("(CASE WHEN l.expiration IS NULL OR l.expiration > ?1 THEN l.remaining ELSE 0 END)");
-            let accounts = format!(
-                "SELECT a.owner, a.high, a.low FROM (SELECT b.owner AS owner, \
-                 b.high + b.low / {HALF} AS high, b.low % {HALF} AS low FROM (SELECT l.owner AS owner, {left} \
-                 FROM credit_lots l GROUP BY l.owner) b) a WHERE (a.high, a.low) >= (?2, ?3)"
-            );
-            let least = i64::try_from(least.unwrap_or_default()).unwrap_or(i64::MAX);
-            let (high, low) = (least / HALF, least % HALF);
-            let count = session
-                .count(&format!("SELECT count(*) FROM ({accounts}) c"), values![now.as_micros(), high, low])?;
-            let rows = session.rows(
-                &format!("{accounts} AND a.owner > ?4 ORDER BY a.owner LIMIT ?5 OFFSET ?6"),
-                values![
-                    now.as_micros(),
-                    high,
-                    low,
-                    after.as_ref().map_or("", Address::as_str),
-                    limit.unwrap_or(i64::MAX.unsigned_abs()),
-                    offset,
-                ],
-                |row| Ok((row.address(0)?, joined(row, 1)?)),
-            )?;
-            Ok((rows, count))
+            let after = after.as_ref().map_or("", Address::as_str);
+            credit_page(now, least, after, place).rows(session, |row| Ok((row.address(0)?, joined(row, 1)?)))
+        })
+        .await
+    }
+
+    /// How many accounts that list has, counted up to `most`.
+    pub async fn count_credit_balances(
+        &self,
+        now: Timestamp,
+        least: Option<u64>,
+        most: u64,
+    ) -> Result<Count, StoreError> {
+        self.read(move |session| {
+            let mut sql = Sql::new("SELECT count(*) FROM (");
+            sql.append(credit_accounts("1", false, now, least, ""));
+            sql.push(" LIMIT ").bind(bound(most.saturating_add(1)));
+            let rows = sql.push(") AS counted").count(session)?;
+            Ok(Count { rows: rows.min(most), exact: rows <= most })
         })
         .await
     }

@@ -171,13 +171,13 @@ pub(super) fn times_from(
 }
 
 /// What `LIMIT` and `OFFSET` take.
-pub(super) fn bound(number: u64) -> i64 {
+pub(crate) fn bound(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The steps of a statement's plan, for tests.
 #[cfg(test)]
-pub(super) fn plan(session: &Session, sql: &Sql) -> Vec<String> {
+pub(crate) fn plan(session: &Session, sql: &Sql) -> Vec<String> {
     let (explain, column) = match session {
         Session::Sqlite(_) => ("EXPLAIN QUERY PLAN", 3),
         Session::Postgres(_) => ("EXPLAIN", 0),

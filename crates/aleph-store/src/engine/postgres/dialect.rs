@@ -11,7 +11,8 @@ pub(super) fn translate(sql: &str) -> String {
     number_placeholders(&translated)
 }
 
-const PHRASES: [(&str, &str); 5] = [
+const PHRASES: [(&str, &str); 6] = [
+    (" NOT INDEXED", ""),
     ("IN (SELECT value FROM json_each(?))", "= ANY (CAST(? AS TEXT[]))"),
     ("IN (SELECT value FROM json_each(?1))", "= ANY (CAST(?1 AS TEXT[]))"),
     ("FROM json_each(?) h", "FROM unnest(CAST(? AS TEXT[])) AS h (value)"),
