@@ -1,5 +1,7 @@
 //! What the writer tells the readers' catalogue: rows that changed or went. New ones show themselves.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::Mutex;
 
 /// Changed rows that are remembered one by one; with more, everything counts as changed.
@@ -10,6 +12,7 @@ const REMEMBERED: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     touched: Mutex<Touched>,
+    gone: AtomicU64,
 }
 
 /// What changed.
@@ -43,6 +46,16 @@ impl Changes {
     /// A commit changed what can't be listed.
     pub(crate) fn add_everything(&self) {
         *self.touched.lock() = Touched::Everything;
+    }
+
+    /// A commit let messages go: the lists of forgotten and removed ones have more rows.
+    pub(crate) fn add_gone(&self) {
+        self.gone.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many commits let messages go.
+    pub(crate) fn gone(&self) -> u64 {
+        self.gone.load(Ordering::Acquire)
     }
 
     /// Whether nothing changed since the last [`Changes::take`].

@@ -214,6 +214,8 @@ pub(crate) struct Sums {
     changed: bool,
     /// See [`Sums::touch`].
     touched: Vec<i64>,
+    /// See [`Sums::let_go`].
+    let_go: bool,
 }
 
 impl Sums {
@@ -226,7 +228,7 @@ impl Sums {
         if words.next() != Some(VERSION) {
             return Ok(None);
         }
-        let mut sums = Self { parts: Default::default(), changed: false, touched: Vec::new() };
+        let mut sums = Self { parts: Default::default(), changed: false, touched: Vec::new(), let_go: false };
         for part in &mut sums.parts {
             *part = words.next().and_then(read_sum).ok_or_else(|| StoreError::corrupt("digest", &text))?;
         }
@@ -269,18 +271,28 @@ impl Sums {
 
     /// The sums of empty tables.
     pub(crate) fn of_nothing() -> Self {
-        Self { parts: Default::default(), changed: true, touched: Vec::new() }
+        Self { parts: Default::default(), changed: true, touched: Vec::new(), let_go: false }
     }
 
     /// As they are once they are stored.
     pub(crate) fn as_stored(&self) -> Self {
-        Self { parts: self.parts, changed: false, touched: Vec::new() }
+        Self { parts: self.parts, changed: false, touched: Vec::new(), let_go: false }
     }
 
     /// The message at this place, or what hangs on it (status, confirmations, post), changes or goes: what
     /// readers keep in memory must be told.
     pub(crate) fn touch(&mut self, seq: i64) {
         self.touched.push(seq);
+    }
+
+    /// A message is forgotten or removed from now on.
+    pub(crate) fn let_go(&mut self) {
+        self.let_go = true;
+    }
+
+    /// Whether messages went.
+    pub(crate) fn has_let_go(&self) -> bool {
+        self.let_go
     }
 
     /// The places that were touched.

@@ -337,6 +337,7 @@ fn forget(
     )?;
     write_down(session, seq)?;
     sums.touch(seq);
+    sums.let_go();
     session.execute("DELETE FROM messages WHERE seq = ?1", values![seq])?;
     session.execute("DELETE FROM message_tags WHERE message = ?1", values![seq])?;
     confirmations::remove(session, target)?;

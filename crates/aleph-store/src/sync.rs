@@ -286,6 +286,7 @@ impl Transaction<'_> {
                 &serde_json::json!(by).to_string(),
             ],
         )?;
+        sums.let_go();
         set_status(session, sums, &message.item_hash, MessageStatus::Forgotten, now, None)?;
         Ok(true)
     }

@@ -194,6 +194,7 @@ impl Writer {
         self.session.commit().inspect_err(|_| self.session.roll_back())?;
         self.kept = Some(Kept { sums: sums.as_stored(), last_seq: 0 });
         self.changes.add_everything();
+        self.changes.add_gone();
         Ok(())
     }
 
@@ -578,6 +579,9 @@ impl Transaction<'_> {
         self.open = false;
         self.writer.kept = Some(now);
         self.writer.changes.add(self.sums.touched());
+        if self.sums.has_let_go() {
+            self.writer.changes.add_gone();
+        }
         Ok(())
     }
 

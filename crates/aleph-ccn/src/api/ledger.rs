@@ -187,7 +187,8 @@ pub(super) async fn credit_history(
                 let rows = store.credit_summary(owner.clone(), filter.clone()).await?.entries;
                 Ok(Count { rows, exact: true })
             };
-            let count = api.totals.of("credit history", &(&owner, &filter), count);
+            let asked = (&owner, &filter);
+            let count = api.totals.of("credit history", &asked, count);
             json!({
                 "address": address, "credit_history": list, "pagination_page": page,
                 "pagination_total": pages::total(&paging, list.len() as u64, count).await?,

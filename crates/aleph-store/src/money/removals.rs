@@ -210,6 +210,7 @@ fn remove(
     )?;
     write_down(session, victim.seq)?;
     sums.touch(victim.seq);
+    sums.let_go();
     session.execute("DELETE FROM messages WHERE seq = ?1", values![victim.seq])?;
     session.execute("DELETE FROM message_tags WHERE message = ?1", values![victim.seq])?;
     confirmations::remove(session, message)?;

@@ -12,6 +12,7 @@
 //! what is committed, as a statement would. What is not used is given up, and made again when it is.
 
 mod facts;
+mod gone;
 mod ids;
 mod order;
 
@@ -201,6 +202,7 @@ struct Known {
 pub(crate) struct Catalogue {
     changes: Arc<Changes>,
     known: RwLock<Known>,
+    gone: gone::GoneLists,
     requests: AtomicU64,
 }
 

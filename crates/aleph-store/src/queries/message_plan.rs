@@ -21,7 +21,7 @@ const MERGED_VALUES: usize = 16;
 pub(super) const FEW: u64 = 256;
 
 /// Rows that are walked in an index before the page begins.
-pub(super) const SHALLOW: u64 = 2_000;
+pub(super) const SHALLOW: u64 = 500;
 
 /// An index that holds rows of a filter's values.
 #[derive(Debug)]

@@ -3,7 +3,9 @@ use aleph_types::{
     Address, Chain, Channel, ItemHash, ItemType, MessageStatus, MessageType, Signature, Timestamp,
 };
 
+use super::catalogue::Catalogue;
 use super::message_filter::distinct;
+use super::message_plan::SHALLOW;
 use super::sql::{Sql, bound};
 use super::{Count, SortOrder};
 use crate::engine::{Row, Session, values};
@@ -96,6 +98,29 @@ fn read(row: &Row<'_>) -> Result<Skeleton, StoreError> {
     })
 }
 
+impl SkeletonFilter {
+    /// Whether rows have to pass tests besides those of their status and time.
+    pub(super) fn tests_rows(&self) -> bool {
+        let Self { types, senders, owners, chains, channels, hashes, payment_types, .. } = self;
+        types.is_some()
+            || senders.is_some()
+            || owners.is_some()
+            || chains.is_some()
+            || channels.is_some()
+            || hashes.is_some()
+            || payment_types.is_some()
+    }
+}
+
+fn push_tests(sql: &mut Sql, filter: &SkeletonFilter) {
+    sql.and_one_of("k.message_type", distinct(&filter.types).as_deref());
+    sql.and_one_of("k.sender", distinct(&filter.senders).as_deref());
+    sql.and_one_of("k.owner", distinct(&filter.owners).as_deref());
+    sql.and_one_of("k.chain", distinct(&filter.chains).as_deref());
+    sql.and_one_of("k.channel", distinct(&filter.channels).as_deref());
+    sql.and_one_of("k.payment_type", distinct(&filter.payment_types).as_deref());
+}
+
 fn push_selection(sql: &mut Sql, filter: &SkeletonFilter) {
     let hashes = distinct(&filter.hashes);
     if hashes.is_some() {
@@ -103,17 +128,49 @@ fn push_selection(sql: &mut Sql, filter: &SkeletonFilter) {
         // The primary key drives.
         sql.and_one_of("k.item_hash", hashes.as_deref());
     } else {
-        sql.push(" FROM skeletons k INDEXED BY skeletons_gone WHERE k.status = ");
-        sql.bind(filter.status.as_str().to_owned());
+        push_all(sql, filter.status);
     }
-    sql.and_one_of("k.message_type", distinct(&filter.types).as_deref());
-    sql.and_one_of("k.sender", distinct(&filter.senders).as_deref());
-    sql.and_one_of("k.owner", distinct(&filter.owners).as_deref());
-    sql.and_one_of("k.chain", distinct(&filter.chains).as_deref());
-    sql.and_one_of("k.channel", distinct(&filter.channels).as_deref());
-    sql.and_one_of("k.payment_type", distinct(&filter.payment_types).as_deref());
+    push_tests(sql, filter);
     let micros = |time: Option<Timestamp>| time.map(|time| time.as_micros());
     sql.and_between("k.gone_at", micros(filter.start), micros(filter.end));
+}
+
+fn push_all(sql: &mut Sql, status: MessageStatus) {
+    sql.push(" FROM skeletons k INDEXED BY skeletons_gone WHERE k.status = ")
+        .bind(status.as_str().to_owned());
+}
+
+/// The times of all rows of a status, in the order of the list.
+pub(super) fn times_sql(status: MessageStatus) -> Sql {
+    let mut sql = Sql::new("SELECT k.gone_at");
+    push_all(&mut sql, status);
+    sql.push(" ORDER BY k.gone_at, k.item_hash");
+    sql
+}
+
+/// Which of the same rows pass the tests of a filter.
+pub(super) fn tests_sql(filter: &SkeletonFilter) -> Sql {
+    let mut sql = Sql::new("SELECT CASE WHEN TRUE");
+    push_tests(&mut sql, filter);
+    sql.push(" THEN 1 ELSE 0 END");
+    push_all(&mut sql, filter.status);
+    sql.push(" ORDER BY k.gone_at, k.item_hash");
+    sql
+}
+
+/// Rows that went at `time`, after the first of them.
+pub(super) fn at_time(
+    session: &Session,
+    status: MessageStatus,
+    time: i64,
+    before: u64,
+    most: u64,
+) -> Result<Vec<Skeleton>, StoreError> {
+    let mut sql = Sql::new(&format!("SELECT {COLUMNS}"));
+    push_all(&mut sql, status);
+    sql.push(" AND k.gone_at = ").bind(time).push(" ORDER BY k.item_hash LIMIT ").bind(bound(most));
+    sql.push(" OFFSET ").bind(bound(before));
+    sql.rows(session, read)
 }
 
 pub(super) fn list_sql(query: &SkeletonQuery) -> Sql {
@@ -124,11 +181,33 @@ pub(super) fn list_sql(query: &SkeletonQuery) -> Sql {
     sql
 }
 
-pub(super) fn list(session: &Session, query: &SkeletonQuery) -> Result<Vec<Skeleton>, StoreError> {
-    list_sql(query).rows(session, read)
+/// Whether a statement finds the page in bounded time.
+fn is_bounded(query: &SkeletonQuery) -> bool {
+    let is_start = query.offset.saturating_add(query.limit) <= SHALLOW;
+    query.filter.hashes.is_some() || !query.filter.tests_rows() && is_start
 }
 
-fn count(session: &Session, filter: &SkeletonFilter, most: u64) -> Result<Count, StoreError> {
+pub(super) fn list(
+    session: &Session,
+    catalogue: &Catalogue,
+    query: &SkeletonQuery,
+) -> Result<Vec<Skeleton>, StoreError> {
+    if is_bounded(query) {
+        list_sql(query).rows(session, read)
+    } else {
+        catalogue.page_of_gone(session, query)
+    }
+}
+
+pub(super) fn count(
+    session: &Session,
+    catalogue: &Catalogue,
+    filter: &SkeletonFilter,
+    most: u64,
+) -> Result<Count, StoreError> {
+    if filter.tests_rows() && filter.hashes.is_none() {
+        return Ok(Count { rows: catalogue.count_gone(session, filter)?, exact: true });
+    }
     let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
     push_selection(&mut sql, filter);
     sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(") AS counted");
@@ -144,11 +223,13 @@ pub(super) fn by_hash(session: &Session, item_hash: &ItemHash) -> Result<Option<
 impl Store {
     /// A page of the forgotten or removed messages.
     pub async fn list_skeletons(&self, query: SkeletonQuery) -> Result<Vec<Skeleton>, StoreError> {
-        self.read(move |session| list(session, &query)).await
+        let catalogue = self.catalogue();
+        self.read(move |session| list(session, &catalogue, &query)).await
     }
 
     /// How many forgotten or removed messages match; counting ends at `most`.
     pub async fn count_skeletons(&self, filter: SkeletonFilter, most: u64) -> Result<Count, StoreError> {
-        self.read(move |session| count(session, &filter, most)).await
+        let catalogue = self.catalogue();
+        self.read(move |session| count(session, &catalogue, &filter, most)).await
     }
 }

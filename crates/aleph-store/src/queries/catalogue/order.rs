@@ -56,6 +56,11 @@ impl<K: Copy + Ord> Order<K> {
         self.keys.iter().copied().zip(self.members.iter().copied())
     }
 
+    /// The key at a rank.
+    pub(super) fn key(&self, rank: usize) -> K {
+        self.keys[rank]
+    }
+
     fn rank_of(&self, member: u32) -> Option<usize> {
         self.ranks.get(member as usize).filter(|rank| **rank != NONE).map(|rank| *rank as usize)
     }

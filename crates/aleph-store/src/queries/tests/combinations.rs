@@ -15,7 +15,7 @@ use crate::queries::message_plan::Plan;
 use crate::queries::posts::{self, PostFilter, PostQuery};
 use crate::queries::{SortOrder, accounts, messages};
 
-const ORDERS: [SortOrder; 2] = [SortOrder::Descending, SortOrder::Ascending];
+pub(super) const ORDERS: [SortOrder; 2] = [SortOrder::Descending, SortOrder::Ascending];
 
 /// A message as the database has it.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Stored {
 }
 
 /// Hashes in the order of their keys, ties by the text beside them.
-fn in_order(mut rows: Vec<((i64, i64), String, String)>, order: SortOrder) -> Vec<String> {
+pub(super) fn in_order(mut rows: Vec<((i64, i64), String, String)>, order: SortOrder) -> Vec<String> {
     rows.sort_by(|one, other| {
         let by_key = match order {
             SortOrder::Descending => other.0.cmp(&one.0),
@@ -139,12 +139,12 @@ fn confirmed(stored: &Stored) -> i64 {
     stored.confirmed.map_or(i64::MAX, |(at, _)| at)
 }
 
-fn hashes(numbers: impl IntoIterator<Item = i64>) -> Option<Vec<ItemHash>> {
+pub(super) fn hashes(numbers: impl IntoIterator<Item = i64>) -> Option<Vec<ItemHash>> {
     Some(numbers.into_iter().map(|number| ItemHash::parse(&hash_of(number)).unwrap()).collect())
 }
 
 /// A filter's name, and what sets it.
-type Named<T> = (&'static str, fn(&mut T));
+pub(super) type Named<T> = (&'static str, fn(&mut T));
 
 /// Every filter of the message lists, with values that many messages have and with such that few have.
 const FILTERS: &[Named<MessageFilter>] = &[
@@ -178,10 +178,10 @@ const FILTERS: &[Named<MessageFilter>] = &[
 ];
 
 /// None, each, and each with each other.
-fn combinations<T: Default + Clone>(filters: &[Named<T>]) -> Vec<(String, T)> {
-    let mut all = vec![("none".to_owned(), T::default())];
+pub(super) fn combinations<T: Clone>(none: &T, filters: &[Named<T>]) -> Vec<(String, T)> {
+    let mut all = vec![("none".to_owned(), none.clone())];
     for (number, (name, change)) in filters.iter().enumerate() {
-        let mut filter = T::default();
+        let mut filter = none.clone();
         change(&mut filter);
         all.push(((*name).to_owned(), filter.clone()));
         for (other, also) in &filters[number + 1..] {
@@ -225,7 +225,7 @@ fn starts(name: &str, all: &[String], time: impl Fn(&str) -> i64) -> Vec<(usize,
     starts
 }
 
-fn page(all: &[String], from: usize, limit: usize) -> &[String] {
+pub(super) fn page(all: &[String], from: usize, limit: usize) -> &[String] {
     &all[from.min(all.len())..(from + limit).min(all.len())]
 }
 
@@ -236,7 +236,7 @@ pub(super) fn every_message_list(session: &Session) {
         stored.iter().map(|stored| (stored.hash.as_str(), stored.time)).collect();
     let mut seen = HashSet::new();
     let (mut by_statement, mut by_catalogue) = (0, 0);
-    for (name, filter) in combinations(FILTERS) {
+    for (name, filter) in combinations(&MessageFilter::default(), FILTERS) {
         let wanted: Vec<&Stored> = stored.iter().filter(|stored| stored.is_wanted(&filter)).collect();
         let count = messages::count(session, &catalogue, &filter).unwrap();
         assert_eq!(count, wanted.len() as u64, "{name}");
@@ -303,7 +303,7 @@ pub(super) fn every_post_list(session: &Session) {
     let times: std::collections::HashMap<&str, i64> =
         stored.iter().filter_map(|stored| Some((stored.hash.as_str(), stored.post.as_ref()?.1))).collect();
     let mut seen = HashSet::new();
-    for (name, filter) in combinations(POST_FILTERS) {
+    for (name, filter) in combinations(&PostFilter::default(), POST_FILTERS) {
         let wanted: Vec<&Stored> = stored.iter().filter(|stored| stored.is_wanted_post(&filter)).collect();
         assert_eq!(posts::count(session, &catalogue, &filter).unwrap(), wanted.len() as u64, "{name}");
         for order in ORDERS {
