@@ -54,6 +54,7 @@ const PLACES: &[(&str, Layer)] = &[
     ("aleph-test-postgres", Layer::Shell),
     ("aleph-test-s3", Layer::Shell),
     ("aleph-test-weather", Layer::Shell),
+    ("aleph-sim", Layer::Binary),
     ("aleph-ccn", Layer::App),
     ("aleph-crn", Layer::App),
     ("aleph-indexer", Layer::App),

@@ -27,6 +27,7 @@ pub mod pipeline;
 mod placement;
 mod removals;
 mod resolve;
+pub mod stepped;
 
 pub use collector::{CollectError, CollectReport, Collector};
 pub use config::{

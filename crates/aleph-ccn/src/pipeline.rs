@@ -17,6 +17,7 @@ mod collected;
 mod known;
 mod outcome;
 mod room;
+mod steps;
 mod verify;
 mod write;
 
@@ -41,6 +42,7 @@ pub(crate) use collected::Collected;
 use known::Known;
 pub(crate) use outcome::Answer;
 pub use outcome::{Origin, Outcome, PipelineError};
+pub(crate) use steps::{Steps, Waiting};
 
 /// Messages from outside that may be inside the pipeline at once, long ones counted more than once. Further
 /// callers wait.

@@ -20,6 +20,7 @@ mod decision;
 mod dependency;
 mod facts;
 mod forget;
+pub mod invariants;
 mod node_post;
 mod payment;
 mod permissions;

@@ -33,6 +33,7 @@ pub mod queries;
 mod statuses;
 mod store;
 mod sync;
+pub mod watch;
 mod writer;
 
 pub use convert::{Conversion, ConvertError, ConvertEvent, convert};

@@ -8,11 +8,12 @@
 
 use std::collections::HashSet;
 
+use aleph_rules::invariants::fate_may_follow;
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
 
-use crate::StoreError;
 use crate::digest::{Part, Sums};
 use crate::engine::{Session, values};
+use crate::{StoreError, watch};
 
 /// Characters of a hash in the index of hashes. Rows whose hashes begin alike are told apart by the hash
 /// itself: of SHA-256 these are 48 bits.
@@ -157,6 +158,9 @@ pub(crate) fn change_status(
     status: MessageStatus,
     message: Option<i64>,
 ) -> Result<(), StoreError> {
+    if let Err(violation) = fate_may_follow(hash, Some(was), status) {
+        watch::note(&violation);
+    }
     session.execute(
         "UPDATE statuses SET status = ?2, message = ?3 WHERE item_hash = ?1",
         values![hash.as_str(), status.as_str(), message],

@@ -1,12 +1,14 @@
 //! Nodes in weather, and what is asked of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use aleph_rules::invariants::{Violation, nothing_lost, one_state};
+use aleph_types::{ItemHash, MessageStatus};
 use futures_util::future::{join_all, try_join_all};
 
 use crate::WeatherError;
@@ -306,7 +308,7 @@ impl Town {
     async fn agree(&self, since: Instant) -> Result<(), WeatherError> {
         loop {
             let digests = try_join_all(self.nodes.iter().map(Node::digest)).await?;
-            if digests.windows(2).all(|pair| pair[0] == pair[1]) {
+            if one_state(digests.iter().enumerate()).is_ok() {
                 return Ok(());
             }
             if since.elapsed() > AGREE {
@@ -336,13 +338,15 @@ impl Town {
                 return Err(WeatherError::Broken(format!("node {number} lists a message twice")));
             }
             // the rest was forgotten, or is lost
+            let mut others = BTreeMap::new();
             for hash in self.acknowledged.iter().filter(|hash| !hashes.contains(hash.as_str())) {
-                let status = node.get(&format!("/api/v0/messages/{hash}/status")).await;
-                let status = status.map(|status| status["status"].as_str().unwrap_or_default().to_owned());
-                if !status.as_deref().is_ok_and(|status| status == "forgotten") {
-                    return Err(WeatherError::Broken(format!("node {number} lost {hash}: {status:?}")));
-                }
+                let told = node.get(&format!("/api/v0/messages/{hash}/status")).await.unwrap_or_default();
+                let status = told["status"].as_str().and_then(|word| word.parse::<MessageStatus>().ok());
+                let hash = ItemHash::parse(hash).map_err(|error| WeatherError::Broken(error.to_string()))?;
+                others.insert(hash, status);
             }
+            nothing_lost(others.keys(), |hash| Ok::<_, Violation>(others.get(hash).copied().flatten()))
+                .map_err(|violation| WeatherError::Broken(format!("node {number}: {violation}")))?;
             let digest = node.get("/api/v1/node/digest?recompute=true").await?;
             if digest["sound"] != true {
                 return Err(WeatherError::Broken(format!("node {number}: the digest is not of its tables")));

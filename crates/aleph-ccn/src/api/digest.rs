@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aleph_rules::invariants::sound;
 use aleph_store::{RecomputedDigest, StateDigest};
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
@@ -42,7 +43,11 @@ pub(super) async fn get(
     let RecomputedDigest { kept, recomputed } = &*api.recomputed_digest.get(make).await?;
     let mut answer = shown(kept);
     answer["recomputed"] = shown(recomputed);
-    answer["sound"] = (kept == recomputed).into();
+    let sound = sound(&kept.digest, &recomputed.digest);
+    if let Err(violation) = &sound {
+        aleph_store::watch::note(violation);
+    }
+    answer["sound"] = (sound.is_ok() && kept == recomputed).into();
     Ok(json_value(&answer))
 }
 

@@ -107,6 +107,7 @@ async fn fields(api: &Api) -> Result<Map<String, Value>, ApiError> {
         ("aleph_tariff_unknown_product", Value::from(metrics.unknown_product.get())),
         ("aleph_tariff_setting_kept", Value::from(metrics.setting_kept.get())),
         ("aleph_unheeded_posts_total", Value::from(metrics.unheeded_posts.get())),
+        ("aleph_invariants_broken_total", Value::from(aleph_store::watch::broken().count)),
         ("aleph_database_bytes", Value::from(api.node.store.disk_size())),
         ("aleph_uptime_seconds", Value::from(api.node.started.elapsed().as_secs())),
         ("aleph_resident_memory_bytes", Value::from(resident_memory())),

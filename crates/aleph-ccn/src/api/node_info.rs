@@ -326,6 +326,13 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Response {
             "messages are refused until it can; nothing that was acknowledged is lost, and reading goes on",
         );
     }
+    let broken = aleph_store::watch::broken();
+    if let Some(last) = &broken.last {
+        problems.add(
+            format!("{} times something was seen that must never happen, last: {last}", broken.count),
+            "please report it as a bug; 'alephd inspect digest --node … --node …' compares this node with others",
+        );
+    }
     for fault in node.money.faults() {
         let element = fault.element().map(|hash| format!(" (element {hash})")).unwrap_or_default();
         problems.add(format!("{fault}{element}"), next_of(&fault));

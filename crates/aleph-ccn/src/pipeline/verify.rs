@@ -179,7 +179,7 @@ impl Verifier {
         info.map(|info| info.size).filter(|size| *size <= MAX_CONTENT).unwrap_or(0)
     }
 
-    fn prepare_all(&self, batch: &mut Vec<Job>) -> Vec<Work> {
+    pub(super) fn prepare_all(&self, batch: &mut Vec<Job>) -> Vec<Work> {
         if batch.len() == 1 {
             // Handing one message to the pool costs more than it saves.
             batch.drain(..).filter_map(|job| self.prepare(job)).collect()

@@ -1,6 +1,6 @@
 //! The write stage: one thread decides and stores, one transaction a batch, one fsync a transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use aleph_rules::{Candidate, Decision, Dependency, Effect};
@@ -50,7 +50,7 @@ struct Consequences {
     woken: Vec<Submission>,
     retries: Vec<Retry>,
     /// Keys that something of this transaction provides.
-    provided: HashSet<String>,
+    provided: BTreeSet<String>,
     after: Vec<AfterCommit>,
     ends: Vec<CommandEnd>,
     started_waiting: Vec<String>,
@@ -101,6 +101,11 @@ impl WriteStage {
         Ok(())
     }
 
+    /// The database, to make it fail.
+    pub(super) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
     /// Runs until the verify thread is gone.
     pub(crate) fn run(&mut self, batches: &Receiver<Vec<Work>>) {
         while let Ok(mut batch) = batches.recv() {
@@ -119,7 +124,7 @@ impl WriteStage {
         }
     }
 
-    fn write(&mut self, batch: Vec<Work>) {
+    pub(super) fn write(&mut self, batch: Vec<Work>) {
         let count = batch.len();
         let mut consequences = Consequences::default();
         match self.store(batch, &mut consequences) {
