@@ -254,7 +254,8 @@ impl Store {
 
 impl Transaction<'_> {
     /// Remembers that a message was forgotten before this node could get it. Its signature was checked, its
-    /// content is lost. Returns whether that is news: a hash that this node has met already stays as it is.
+    /// content is lost. Returns whether that is news: a hash that this node has met already stays as it is,
+    /// unless it was refused, since anybody can send a wrong copy of a message.
     pub fn remember_forgotten(
         &mut self,
         message: &Message,
@@ -264,9 +265,11 @@ impl Transaction<'_> {
         gone_at: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        if self.status(&message.item_hash)?.is_some() {
+        let before = self.status(&message.item_hash)?;
+        if !matches!(before, None | Some(MessageStatus::Rejected)) {
             return Ok(false);
         }
+        self.leave(&message.item_hash, before)?;
         let (session, sums) = self.parts();
         session.execute(
             "INSERT INTO skeletons (item_hash, status, message_type, chain, sender, owner, signature, \

@@ -450,11 +450,14 @@ impl Transaction<'_> {
         )
     }
 
-    /// What one waiting copy waits on, if it still does.
-    pub fn waiting_key(&self, id: i64) -> Result<Option<String>, StoreError> {
-        self.writer
-            .session
-            .first("SELECT waits_on FROM pending WHERE id = ?1", values![id], |row| row.string(0))
+    /// What one waiting copy of a message waits on, if it still does. The number of a row that is gone may
+    /// be another message's by now.
+    pub fn waiting_key(&self, id: i64, hash: &ItemHash) -> Result<Option<String>, StoreError> {
+        self.writer.session.first(
+            "SELECT waits_on FROM pending WHERE id = ?1 AND item_hash = ?2",
+            values![id, hash.as_str()],
+            |row| row.string(0),
+        )
     }
 
     /// Records a refusal. `document` is the message as it came. A hash that has a better fate keeps it.
@@ -481,9 +484,11 @@ impl Transaction<'_> {
         Ok(true)
     }
 
-    /// Forgets one waiting copy; true if other copies of the same message still wait.
+    /// Forgets one waiting copy, if it is still that message's; true if other copies of the same message still wait.
     pub fn drop_pending(&mut self, id: i64, hash: &ItemHash) -> Result<bool, StoreError> {
-        self.writer.session.execute("DELETE FROM pending WHERE id = ?1", values![id])?;
+        self.writer
+            .session
+            .execute("DELETE FROM pending WHERE id = ?1 AND item_hash = ?2", values![id, hash.as_str()])?;
         let others = self
             .writer
             .session
@@ -586,7 +591,7 @@ impl Transaction<'_> {
     }
 
     /// Clears the rows that belonged to the status before.
-    fn leave(&self, hash: &ItemHash, was: Option<MessageStatus>) -> Result<(), StoreError> {
+    pub(crate) fn leave(&self, hash: &ItemHash, was: Option<MessageStatus>) -> Result<(), StoreError> {
         let sql = match was {
             Some(MessageStatus::Rejected) => "DELETE FROM rejected WHERE item_hash = ?1",
             Some(MessageStatus::Pending) => "DELETE FROM pending WHERE item_hash = ?1",

@@ -553,7 +553,7 @@ impl Step<'_> {
     /// Drops the waiting row that this was another try of; true if other copies of the hash still wait.
     fn leave_waiting(&mut self, envelope: &Envelope, hash: &ItemHash) -> Result<bool, StoreError> {
         let Some(id) = envelope.waiting else { return Ok(false) };
-        if let Some(key) = self.transaction.waiting_key(id)? {
+        if let Some(key) = self.transaction.waiting_key(id, hash)? {
             self.consequences.stopped_waiting.push(key);
         }
         self.transaction.drop_pending(id, hash)

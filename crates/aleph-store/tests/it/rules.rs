@@ -8,8 +8,8 @@ use aleph_store::queries::{MessageFate, MessageFilter, MessageQuery, SortOrder, 
 use aleph_store::{NewMessage, NewPending, Store, Writer};
 use aleph_types::content::RuntimeManifest;
 use aleph_types::{
-    Channel, ErrorCode, FormatError, ItemHash, MessageStatus, ParsedMessage, Rejection, Signature, Timestamp,
-    limits,
+    Channel, ErrorCode, FormatError, ItemHash, ItemType, MessageStatus, ParsedMessage, Rejection, Signature,
+    Timestamp, limits,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +28,8 @@ on_both_engines!(
     a_forget_is_remembered_as_often_as_it_names_a_target,
     one_owner_has_elements_but_no_aggregates,
     the_longest_texts_fit_every_index,
+    a_second_try_of_what_waited_takes_no_other_message_away,
+    a_wrong_copy_does_not_keep_a_message_from_being_known_as_forgotten,
     large_rights_are_read_anew_when_they_change
 );
 
@@ -540,6 +542,56 @@ fn the_longest_texts_fit_every_index(engine: Engine) {
     assert_eq!(waiting.len(), 1);
     assert!(transaction.waiting_on("content:x", waiting[0].id, 10).unwrap().is_empty());
     assert_eq!(transaction.waiting_counts().unwrap(), [("content:x".to_owned(), 1)]);
+    transaction.commit().unwrap();
+}
+
+/// Found by the simulation: a lying peer sent a wrong copy of what was forgotten elsewhere.
+fn a_wrong_copy_does_not_keep_a_message_from_being_known_as_forgotten(engine: Engine) {
+    let mut world = World::new(engine);
+    let post = json!({ "type": "t", "content": { "text": "gone" } });
+    let message = world.message(OWNER, "POST", post).message;
+    let (hash, at) = (message.item_hash.clone(), Timestamp::from_secs(1));
+    let by = [ItemHash::sha256(b"a FORGET")];
+    let rejection = Rejection::bare(ErrorCode::InvalidSignature);
+    let mut transaction = world.writer.begin().unwrap();
+    transaction.reject(&hash, "{}", &rejection, at).unwrap();
+    let mut bury = || transaction.remember_forgotten(&message, ItemType::Inline, OWNER, &by, at, at).unwrap();
+    assert!(bury(), "it is news");
+    assert!(!bury(), "but once only");
+    assert_eq!(transaction.status(&hash).unwrap(), Some(MessageStatus::Forgotten));
+    assert!(!transaction.reject(&hash, "{}", &rejection, at).unwrap(), "and stays so");
+    transaction.commit().unwrap();
+}
+
+/// SQLite gives the number of a row that is gone to the next one; a message that was woken twice comes with
+/// it after that. Found by the simulation (`docs/adr/0020-simulation.md`).
+fn a_second_try_of_what_waited_takes_no_other_message_away(engine: Engine) {
+    let mut world = World::new(engine);
+    let mut post =
+        |text: &str| world.message(OWNER, "POST", json!({ "type": "t", "content": { "text": text } }));
+    let (first, second) = (post("first"), post("second"));
+    let rejection = Rejection::bare(ErrorCode::FileUnavailable);
+    let [of_first, of_second] = [&first, &second].map(|parsed| NewPending {
+        message: &parsed.message,
+        envelope: "{}",
+        origin: "http",
+        waits_on: "file:x",
+        deadline: Timestamp::from_secs(2),
+        rejection: &rejection,
+        reception_time: Timestamp::from_secs(1),
+    });
+    let mut transaction = world.writer.begin().unwrap();
+    transaction.wait(of_first).unwrap();
+    let number = transaction.waiting_on("file:x", i64::MIN, 10).unwrap()[0].id;
+    let hash = &first.message.item_hash;
+    assert_eq!(transaction.waiting_key(number, hash).unwrap().as_deref(), Some("file:x"));
+    transaction.drop_pending(number, hash).unwrap();
+    transaction.wait(of_second).unwrap();
+    assert_eq!(transaction.waiting_key(number, hash).unwrap(), None);
+    assert!(!transaction.drop_pending(number, hash).unwrap());
+    let waiting = transaction.waiting_on("file:x", i64::MIN, 10).unwrap();
+    assert_eq!(waiting.len(), 1, "the second message still waits");
+    assert_eq!(waiting[0].item_hash, second.message.item_hash);
     transaction.commit().unwrap();
 }
 
