@@ -853,13 +853,52 @@ impl World {
         let held = if unanswered > 0 { Err(Wrong::Unanswered(unanswered)) } else { self.hold() };
         match held {
             Ok(digest) => Ok(Some(digest)),
-            Err(wrong) if is_late => Err(wrong),
+            Err(wrong) if is_late => {
+                self.describe()?;
+                Err(wrong)
+            }
             Err(Wrong::Violation(_) | Wrong::Unanswered(_)) => {
                 self.after(LOOK, Event::Look);
                 Ok(None)
             }
             Err(other) => Err(other),
         }
+    }
+
+    /// Where honest nodes differ, in words on standard error: for who replays a seed.
+    fn describe(&self) -> Result<(), Wrong> {
+        let honest = || self.peers.iter().enumerate().filter(|(_, peer)| !peer.is_liar);
+        let mut fates: BTreeMap<&ItemHash, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
+        let mut parts: BTreeMap<String, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
+        for (number, peer) in honest() {
+            let Some(node) = &peer.node else { continue };
+            for item in &self.items {
+                let status = node.status(&item.hash)?.map_or("unknown", MessageStatus::as_str);
+                fates.entry(&item.hash).or_default().entry(status.to_owned()).or_default().push(number);
+            }
+            for (table, part) in node.digest()?.kept.parts {
+                let told = format!("{} rows, {}", part.rows, part.digest);
+                parts.entry(table.to_string()).or_default().entry(told).or_default().push(number);
+            }
+        }
+        for (hash, of_status) in fates.iter().filter(|(_, of_status)| of_status.len() > 1) {
+            let text = self.place_of.get(hash).map_or("", |place| self.items[*place].text.as_str());
+            if let (Some(Item { file: Some(file), .. }), Some(node)) = (
+                self.place_of.get(hash).map(|place| &self.items[*place]),
+                of_status.get("pending").and_then(|nodes| self.peers[nodes[0]].node.as_ref()),
+            ) {
+                let has = node.file(&ItemHash::sha256(file))?.is_some();
+                eprintln!(
+                    "the first node where it waits has its file: {has}; queued there: {}",
+                    node.queued()
+                );
+            }
+            eprintln!("fates of {hash}: {of_status:?}\n  {text}");
+        }
+        for (table, of_digest) in parts.iter().filter(|(_, of_digest)| of_digest.len() > 1) {
+            eprintln!("table {table}: {of_digest:?}");
+        }
+        Ok(())
     }
 
     fn hold(&self) -> Result<String, Wrong> {
