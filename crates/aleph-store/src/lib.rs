@@ -42,8 +42,8 @@ pub use error::{StoreError, StoreErrorKind};
 pub use location::{Location, LocationError, PostgresUrl};
 pub use money::{
     AccountBalance, Backfill, BalanceFilter, BalanceStart, CostFilter, CostPlace, CostSummary, DueRemoval,
-    HistoryColumn, HistoryFilter, HistorySort, HistorySummary, JobPage, Recalculated, Removal, ResourceCost,
-    StoredCost,
+    HistoryColumn, HistoryFilter, HistorySort, HistoryStart, HistorySummary, HistoryValue, JobPage,
+    Recalculated, Removal, ResourceCost, StoredCost,
 };
 pub use store::Store;
 pub use sync::{AcceptedItem, LogEntry, Skeleton};

@@ -22,7 +22,9 @@ pub(crate) use removals::forget_removal;
 pub use backfill::Backfill;
 pub use jobs::JobPage;
 pub use lists::{AccountBalance, BalanceFilter, BalanceStart, CostFilter, CostSummary, ResourceCost};
-pub use queries::{HistoryColumn, HistoryFilter, HistorySort, HistorySummary, StoredCost};
+pub use queries::{
+    HistoryColumn, HistoryFilter, HistorySort, HistoryStart, HistorySummary, HistoryValue, StoredCost,
+};
 pub use recalculate::{CostPlace, Recalculated};
 pub use removals::{DueRemoval, Removal};
 

@@ -56,7 +56,7 @@ impl SortOrder {
     }
 
     /// The comparison that means "comes later in this order".
-    fn later(self) -> &'static str {
+    pub(crate) fn later(self) -> &'static str {
         match self {
             SortOrder::Descending => "<",
             SortOrder::Ascending => ">",

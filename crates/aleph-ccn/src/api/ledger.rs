@@ -4,8 +4,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aleph_ledger::credit::HistoryRow;
-use aleph_store::queries::Count;
-use aleph_store::{AccountBalance, BalanceFilter, BalanceStart, HistoryColumn, HistoryFilter, HistorySort};
+use aleph_store::queries::{Count, SortOrder};
+use aleph_store::{
+    AccountBalance, BalanceFilter, BalanceStart, HistoryColumn, HistoryFilter, HistorySort, HistoryStart,
+    HistoryValue,
+};
 use aleph_types::{Address, Chain, MessageType, Timestamp};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -88,12 +91,20 @@ fn filter(params: &mut Params) -> HistoryFilter {
     }
 }
 
-fn entry(row: &HistoryRow) -> Value {
-    let date = |time: Timestamp| time.iso_z().to_string();
+/// An entry of a page; by cursor, times and decimals are numbers (`spec: ccn-api.md §1.2`).
+fn entry(row: &HistoryRow, by_cursor: bool) -> Value {
+    let date = |time: Timestamp| match by_cursor {
+        true => json!(time.as_secs_f64()),
+        false => time.iso_z().to_string().into(),
+    };
+    let decimal = |text: &String| match by_cursor {
+        true => json!(text.parse::<f64>().ok()),
+        false => text.as_str().into(),
+    };
     let moment = &row.place.moment;
     json!({
         "amount": row.amount,
-        "price": row.price,
+        "price": row.price.as_ref().map(decimal),
         "bonus_amount": row.bonus_amount,
         "tx_hash": row.tx_hash,
         "token": row.token,
@@ -107,8 +118,71 @@ fn entry(row: &HistoryRow) -> Value {
         "expiration_date": row.expiration.map(date),
         "message_timestamp": date(moment.time),
         "expense_count": row.expense_count.and_then(|count| i64::try_from(count).ok()),
-        "expense_size_mib": row.expense_size_mib,
+        "expense_size_mib": row.expense_size_mib.as_ref().map(decimal),
     })
+}
+
+/// The order of a history as parameters and cursors name it.
+#[derive(Debug, Clone, Copy)]
+struct Sorted {
+    by: HistorySort,
+    name: &'static str,
+    order: SortOrder,
+}
+
+impl Sorted {
+    fn direction(self) -> i64 {
+        match self.order {
+            SortOrder::Descending => -1,
+            SortOrder::Ascending => 1,
+        }
+    }
+
+    /// The cursor after a row.
+    fn cursor(self, row: &HistoryRow) -> String {
+        let date = |time: Timestamp| time.iso_offset().to_string();
+        let moment = &row.place.moment;
+        let value = match self.by {
+            HistorySort::Time => json!(date(moment.time)),
+            HistorySort::Expiration => json!(row.expiration.map(date)),
+            HistorySort::Amount => json!(row.amount),
+            HistorySort::PaymentMethod => json!(row.payment_method),
+            HistorySort::Origin => json!(row.origin),
+            HistorySort::TxHash => json!(row.tx_hash),
+            HistorySort::Provider => json!(row.provider),
+        };
+        let (index, direction) = (row.place.index, self.direction());
+        Cursor::encode(
+            &json!({ "i": index, "o": direction, "r": moment.message, "s": self.name, "v": value }),
+        )
+    }
+
+    /// Where a cursor says that the list goes on. An old one, `{t, r, i}`, is of the order from new to old.
+    fn start(self, cursor: &Cursor) -> Result<HistoryStart, ApiError> {
+        let is_old = !cursor.has("s");
+        let (name, direction) = match is_old {
+            true => ("message_timestamp", -1),
+            false => (cursor.text("s")?, cursor.integer("o")?),
+        };
+        if name != self.name {
+            return Err(ApiError::unprocessable(format!(
+                "Cursor sort field mismatch: it goes on with a list by {name}"
+            )));
+        }
+        if direction != self.direction() {
+            return Err(ApiError::unprocessable("Cursor sort order mismatch: it goes the other way"));
+        }
+        let key = if is_old { "t" } else { "v" };
+        let value = match self.by {
+            _ if cursor.value(key)?.is_null() && self.by != HistorySort::Time => None,
+            HistorySort::Time | HistorySort::Expiration => {
+                Some(HistoryValue::Number(cursor.time(key)?.as_micros()))
+            }
+            HistorySort::Amount => Some(HistoryValue::Number(cursor.integer(key)?)),
+            _ => Some(HistoryValue::Text(cursor.text(key)?.to_owned())),
+        };
+        Ok(HistoryStart::After(value, cursor.text("r")?.to_owned(), cursor.integer("i")?))
+    }
 }
 
 /// The credits that an address got and spent.
@@ -142,46 +216,28 @@ pub(super) async fn credit_history(
     let paging = Paging::read(&mut params, 0, 0, u64::MAX);
     params.finish()?;
     let paging = paging?;
-    let direction = match order {
-        aleph_store::queries::SortOrder::Descending => "-1",
-        aleph_store::queries::SortOrder::Ascending => "1",
-    };
-    let offset = match &paging {
-        Paging::Cursor { after: Some(cursor), .. } => {
-            if cursor.text("s")? != sorted_by {
-                return Err(ApiError::unprocessable(format!(
-                    "Cursor sort field mismatch: it goes on with a list by {}",
-                    cursor.text("s")?
-                )));
-            }
-            if cursor.text("o")? != direction {
-                return Err(ApiError::unprocessable("Cursor sort order mismatch: it goes the other way"));
-            }
-            cursor.number("n")?
-        }
-        paging => paging.offset(),
+    let sorted = Sorted { by: sort, name: sorted_by, order };
+    let start = match &paging {
+        Paging::Cursor { after: Some(cursor), .. } => sorted.start(cursor)?,
+        paging => HistoryStart::Offset(paging.offset()),
     };
     let with_cursor = matches!(paging, Paging::Cursor { .. });
     let owner = Address::from(address.as_str());
     let store = &api.node.store;
     let limit = paging.size().map(|size| size + u64::from(with_cursor));
-    let mut rows =
-        store.credit_history(owner.clone(), filter.clone(), (sort, order), (offset, limit)).await?;
+    let mut rows = store.credit_history(owner.clone(), filter.clone(), (sort, order), (start, limit)).await?;
     if rows.is_empty() {
         return Err(ApiError::text(StatusCode::NOT_FOUND, "No credit history found for this address"));
     }
     let size = paging.size().unwrap_or(u64::MAX);
     let more = rows.len() as u64 > size;
     rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-    let list: Vec<Value> = rows.iter().map(entry).collect();
+    let list: Vec<Value> = rows.iter().map(|row| entry(row, with_cursor)).collect();
     Ok(json_value(&match paging {
-        Paging::Cursor { per_page, .. } => {
-            let place = json!({ "n": offset + rows.len() as u64, "o": direction, "s": sorted_by });
-            json!({
-                "address": address, "credit_history": list, "pagination_per_page": per_page,
-                "next_cursor": more.then(|| Cursor::encode(&place)),
-            })
-        }
+        Paging::Cursor { per_page, .. } => json!({
+            "address": address, "credit_history": list, "pagination_per_page": per_page,
+            "next_cursor": rows.last().filter(|_| more).map(|row| sorted.cursor(row)),
+        }),
         Paging::Page { per_page, page } => {
             let count = |_| async {
                 let rows = store.credit_summary(owner.clone(), filter.clone()).await?.entries;

@@ -118,6 +118,20 @@ impl Cursor {
         }
     }
 
+    pub(super) fn integer(&self, key: &str) -> Result<i64, ApiError> {
+        let wrong = || ApiError::unprocessable("Invalid cursor: a field has the wrong type");
+        self.value(key)?.as_i64().ok_or_else(wrong)
+    }
+
+    /// A field of any type.
+    pub(super) fn value(&self, key: &str) -> Result<&Value, ApiError> {
+        self.0.get(key).ok_or_else(|| ApiError::unprocessable("Invalid cursor: missing required fields"))
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     pub(super) fn time(&self, key: &str) -> Result<Timestamp, ApiError> {
         parse_iso(self.text(key)?)
             .ok_or_else(|| ApiError::unprocessable("Invalid cursor: a field holds no time"))

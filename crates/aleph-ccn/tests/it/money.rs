@@ -181,6 +181,25 @@ async fn credits_are_listed_by_account() {
     let rest = node.ok(&format!("{path}/credit_history?pagination=2&cursor={cursor}")).await;
     assert_eq!((amounts(&first), amounts(&rest)), (vec![-30, 50], vec![100]));
     assert_eq!(rest["next_cursor"], Value::Null);
+    let (dated, entry) = (&history["credit_history"][0]["message_timestamp"], &first["credit_history"][0]);
+    assert!(dated.is_string() && entry["message_timestamp"].is_f64(), "{entry}");
+    // One row at a time, in every order, also past those that have no such value.
+    for column in ["message_timestamp", "expiration_date", "payment_method", "amount", "origin", "provider"] {
+        for order in [-1, 1] {
+            let list = format!("{path}/credit_history?pagination=1&sort_by={column}&sort_order={order}");
+            let whole = node.ok(&list.replace("pagination=1", "pagination=0")).await;
+            let (mut found, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = node.ok(&format!("{list}&cursor={cursor}")).await;
+                found.extend(amounts(&page));
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = next.to_owned(),
+                    None => break,
+                }
+            }
+            assert_eq!(found, amounts(&whole), "{column} {order}");
+        }
+    }
     let other = format!("{path}/credit_history?pagination=2&sort_by=amount&cursor={cursor}");
     assert_eq!(node.text(&other).await.0.as_u16(), 422, "another order");
     let nulls_last = node.ok(&format!("{path}/credit_history?sort_by=expiration_date&sort_order=1")).await;

@@ -6,7 +6,7 @@ use aleph_types::content::PaymentType;
 use aleph_types::{Address, Chain, ItemHash, Timestamp};
 
 use super::lists::{self, BalanceFilter, BalanceStart, CostFilter};
-use super::queries::{self, HistoryFilter, HistorySort};
+use super::queries::{self, HistoryFilter, HistorySort, HistoryStart, HistoryValue};
 use super::{backfill, balances, costs, credits, deferred, jobs};
 use crate::engine::{Session, Value, values};
 use crate::queries::{SortOrder, Sql, plan};
@@ -172,8 +172,11 @@ fn pages(session: &Session, owner: &str) -> Vec<Sql> {
             HistoryFilter { incoming: Some(true), start: Some(Timestamp::EPOCH), ..Default::default() },
             HistoryFilter { resource_types: Some(vec!["INSTANCE".into()]), ..Default::default() },
         ] {
-            let sort = (HistorySort::Time, order);
-            pages.push(queries::history_list(&owner, &filter, sort, (40, Some(20))));
+            let after = HistoryStart::After(Some(HistoryValue::Number(1)), "post".into(), 1);
+            for start in [HistoryStart::Offset(40), after] {
+                let sort = (HistorySort::Time, order);
+                pages.push(queries::history_list(&owner, &filter, sort, (&start, Some(20))));
+            }
         }
     }
     pages

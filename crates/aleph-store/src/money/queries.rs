@@ -138,6 +138,55 @@ impl HistorySort {
     }
 }
 
+/// Where a page of a credit history starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HistoryStart {
+    /// After so many rows.
+    Offset(u64),
+    /// After the row of this post and place in it, which has this value in the column of the order.
+    After(Option<HistoryValue>, String, i64),
+}
+
+/// A value of a column by which a history is sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HistoryValue {
+    /// Microseconds, or credits.
+    Number(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl HistoryStart {
+    /// ` AND …` that keeps the rows after the start, in a list by `column` with nulls last.
+    fn push_to(&self, sql: &mut Sql, sort: HistorySort, order: SortOrder) {
+        let Self::After(value, post, index) = self else { return };
+        let (column, later) = (sort.sql(), order.later());
+        let bind = |sql: &mut Sql, value: &HistoryValue| match value {
+            HistoryValue::Number(number) => _ = sql.bind(*number),
+            HistoryValue::Text(text) => _ = sql.bind(text.clone()),
+        };
+        let push_ties = |sql: &mut Sql| {
+            sql.push(" (h.credit_ref, h.credit_index) ").push(later).push(" (").bind(post.clone());
+            sql.push(", ").bind(*index).push(")");
+        };
+        let Some(value) = value else {
+            sql.push(" AND ").push(column).push(" IS NULL AND");
+            return push_ties(sql);
+        };
+        if sort == HistorySort::Time {
+            // Where the walk begins.
+            bind(sql.push(" AND h.time ").push(later).push("= "), value);
+        }
+        bind(sql.push(" AND (").push(column).push(" ").push(later).push(" "), value);
+        bind(sql.push(" OR ").push(column).push(" = "), value);
+        push_ties(sql.push(" AND"));
+        if sort != HistorySort::Time {
+            sql.push(" OR ").push(column).push(" IS NULL");
+        }
+        sql.push(")");
+    }
+}
+
 /// A sum of 64-bit integers as two columns, of their high and low halves: each row has a valid amount, but
 /// their sum may have none, and an engine that adds them up fails the whole query.
 pub(super) fn halves(of: &str) -> String {
@@ -205,16 +254,20 @@ pub(super) fn history_list(
     address: &Address,
     filter: &HistoryFilter,
     (sort, order): (HistorySort, SortOrder),
-    (offset, limit): (u64, Option<u64>),
+    (start, limit): (&HistoryStart, Option<u64>),
 ) -> Sql {
     let mut sql = filtered(credits::HISTORY, address.as_str(), filter);
+    start.push_to(&mut sql, sort, order);
     let (column, direction) = (sort.sql(), order.sql());
     sql.push(" ORDER BY ");
     if sort != HistorySort::Time {
         sql.push(column).push(" IS NULL, ");
     }
     sql.push(&format!("{column} {direction}, h.credit_ref {direction}, h.credit_index {direction} LIMIT "));
-    sql.bind(bound(limit.unwrap_or(u64::MAX))).push(" OFFSET ").bind(bound(offset));
+    sql.bind(bound(limit.unwrap_or(u64::MAX)));
+    if let HistoryStart::Offset(offset) = start {
+        sql.push(" OFFSET ").bind(bound(*offset));
+    }
     sql
 }
 
@@ -301,10 +354,10 @@ impl Store {
         address: Address,
         filter: HistoryFilter,
         (sort, order): (HistorySort, SortOrder),
-        (offset, limit): (u64, Option<u64>),
+        (start, limit): (HistoryStart, Option<u64>),
     ) -> Result<Vec<HistoryRow>, StoreError> {
         self.read(move |session| {
-            history_list(&address, &filter, (sort, order), (offset, limit)).rows(session, credits::read_row)
+            history_list(&address, &filter, (sort, order), (&start, limit)).rows(session, credits::read_row)
         })
         .await
     }

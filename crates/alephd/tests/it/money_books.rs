@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use aleph_ledger::removal::Job;
 use aleph_store::queries::SortOrder;
-use aleph_store::{BalanceFilter, BalanceStart, HistoryFilter, HistorySort, Location, Store, Writer};
+use aleph_store::{
+    BalanceFilter, BalanceStart, HistoryFilter, HistorySort, HistoryStart, Location, Store, Writer,
+};
 use aleph_test_postgres::{Options, Server};
 use aleph_types::{Chain, ChainTx, Timestamp};
 
@@ -64,7 +66,9 @@ pub(crate) async fn books(location: &Location, economy: &Economy) -> Vec<String>
         ));
         let owner = economy.address(place);
         let order = (HistorySort::Time, SortOrder::Ascending);
-        let history = store.credit_history(owner.clone(), HistoryFilter::default(), order, (0, None)).await;
+        let history = store
+            .credit_history(owner.clone(), HistoryFilter::default(), order, (HistoryStart::Offset(0), None))
+            .await;
         let mut sum = 0;
         for row in history.expect("the ledger") {
             sum += i128::from(row.amount);
