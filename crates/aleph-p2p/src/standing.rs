@@ -576,6 +576,31 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_of_identities_takes_neither_memory_nor_an_honest_authors_budget() {
+        let (honest, start) = (PeerId::random(), Instant::now());
+        let mut standings = Standings::new([honest], start);
+        let (mut taken, mut of_crowd) = (0, 0);
+        for number in 0..10_000u64 {
+            // a thousand of them a second, each with garbage; a hundred honest messages meanwhile
+            let now = start + Duration::from_millis(number);
+            let identity = PeerId::random();
+            if standings.admit(&identity, now) == Admission::Taken {
+                of_crowd += 1;
+                standings.blame(&identity, Offence::PublishedInvalid, 1, now);
+            }
+            if number.is_multiple_of(10) {
+                taken += usize::from(standings.admit(&honest, now) == Admission::Taken);
+            }
+        }
+        assert_eq!(taken, 1_000, "every honest message");
+        // their common budget: a burst, and 500 a second for ten seconds
+        assert!(of_crowd <= 15_000 && of_crowd > 0, "{of_crowd}");
+        assert!(standings.records.len() <= REMEMBERED, "{}", standings.records.len());
+        assert!(standings.addresses.len() <= REMEMBERED);
+        assert!(standings.of(&honest, start + Duration::from_secs(10)).faults.is_empty());
+    }
+
+    #[test]
     fn frames_slow_their_sender_down() {
         let (stranger, trusted, start) = (PeerId::random(), PeerId::random(), Instant::now());
         let mut all = Standings::new([trusted], start);

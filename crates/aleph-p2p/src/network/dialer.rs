@@ -156,6 +156,23 @@ impl Dialer {
         }
     }
 
+    /// A connection to `peer` stands, whoever dialled. If it could not be reached before, a way is open again,
+    /// and others may be behind it: they are tried within a second, not after their pauses.
+    pub(crate) fn reached(&mut self, peer: &PeerId, now: Instant, random: impl Fn() -> f64) {
+        let was_lost = |target: &Target| target.peer == Some(*peer) && target.failures > 0;
+        if !self.targets.iter().any(was_lost) {
+            return;
+        }
+        for target in &mut self.targets {
+            if target.peer == Some(*peer) {
+                target.failures = 0;
+            } else if !target.busy && target.failures > 0 {
+                // the pauses stay as long as they were, should this fail
+                target.next = target.next.min(now + DIAL_FAST.mul_f64(random()));
+            }
+        }
+    }
+
     /// The attempt failed. Returns how many failed in a row.
     pub(crate) fn failed(&mut self, id: TargetId, wrong_identity: bool, now: Instant, random: f64) -> u32 {
         let Some(target) = self.find(id) else { return 0 };
@@ -233,6 +250,38 @@ mod tests {
         dialer.disconnected(&peer, DIAL_FAST, later);
         assert!(due(&mut dialer, later).is_empty());
         assert_eq!(due(&mut dialer, later + DIAL_FAST)[0].peer, Some(peer));
+    }
+
+    #[test]
+    fn one_peer_that_is_back_has_the_others_tried_at_once() {
+        let (back, start) = (PeerId::random(), Instant::now());
+        let mut dialer = Dialer::new(PeerId::random());
+        for port in 1..4 {
+            let peer = if port == 1 { back } else { PeerId::random() };
+            dialer.configure(&configured(&format!("/ip4/127.0.0.1/tcp/{port}/p2p/{peer}")), start);
+        }
+        // a long cut
+        let mut now = start;
+        for _ in 0..DIAL_FAST_ATTEMPTS + 8 {
+            for attempt in due(&mut dialer, now) {
+                dialer.failed(attempt.target, false, now, MIDDLE);
+            }
+            now += DIAL_SLOWEST;
+        }
+        for attempt in due(&mut dialer, now) {
+            dialer.failed(attempt.target, false, now, MIDDLE);
+        }
+        let soon = now + DIAL_FAST;
+        dialer.reached(&PeerId::random(), now, || MIDDLE);
+        assert!(due(&mut dialer, soon).is_empty(), "a stranger says nothing of the others");
+        dialer.reached(&back, now, || MIDDLE);
+        let attempts = dialer.due(soon, 1, |peer| *peer == back, || MIDDLE);
+        assert_eq!(attempts.len(), 2);
+        for attempt in attempts {
+            dialer.failed(attempt.target, false, soon, MIDDLE);
+        }
+        dialer.reached(&back, soon, || MIDDLE);
+        assert!(due(&mut dialer, soon + DIAL_FAST).iter().all(|attempt| attempt.peer == Some(back)), "once");
     }
 
     #[test]

@@ -60,3 +60,33 @@ async fn the_old_connection_of_a_node_that_came_back_is_given_up() {
     a.handle.publish_message("to the new one").await.unwrap();
     new.until_received(b"to the new one").await;
 }
+
+#[tokio::test]
+async fn announced_addresses_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut b = Node::start(&[]).await;
+    let identity = key();
+    let kept = |peers: &[&Node]| {
+        let mut kept = config(peers);
+        kept.believe_everybody = true;
+        kept.address_book = Some(folder.path().join("peers.json"));
+        kept
+    };
+    let mut first = Node::with(kept(&[&b]), identity.clone()).await;
+    first
+        .wait_for(|event| match event {
+            Event::Alive { peer, announcement } if *peer == b.id() => {
+                (announcement.peer_type == aleph_p2p::PeerType::P2p).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    first.handle.shutdown().await;
+
+    // nobody names b to it any more, and b knows of no other node
+    let mut second = Node::with(kept(&[]), identity).await;
+    second.until_subscribed(b.id()).await;
+    b.handle.publish_message("found by the book").await.unwrap();
+    second.until_received(b"found by the book").await;
+    b.until_subscribed(second.id()).await;
+}

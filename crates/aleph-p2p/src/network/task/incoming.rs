@@ -60,6 +60,7 @@ impl Task {
 
     pub(super) fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let address = endpoint.get_remote_address().clone();
+        self.dialer.reached(&peer, Instant::now(), rand::random::<f64>);
         if let Some(target) = self.attempts.remove(&connection) {
             self.dialer.succeeded(target, peer);
         }
