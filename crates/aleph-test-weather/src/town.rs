@@ -78,15 +78,20 @@ pub struct Recovery {
     pub messages: usize,
     /// Nodes that were killed.
     pub kills: usize,
+    /// From the end of a cut until all nodes had all others as listeners again.
+    pub met_after: Option<Duration>,
     /// From the end of the trouble, and of the load, to one digest on all nodes.
     pub agreed_after: Duration,
 }
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { messages, kills, agreed_after } = self;
+        let Self { messages, kills, met_after, agreed_after } = self;
         if *kills > 0 {
             write!(f, "{kills} kills, ")?;
+        }
+        if let Some(met_after) = met_after {
+            write!(f, "all connected again after {met_after:.1?}, ")?;
         }
         write!(
             f,
@@ -250,10 +255,12 @@ impl Town {
         if digests.len() < 2 {
             return Err(WeatherError::Broken("the cut divided nothing: all nodes agreed in it".to_owned()));
         }
-        self.agree(healed).await?;
-        let agreed_after = healed.elapsed();
+        let met = async { self.meet().await.map(|()| healed.elapsed()) };
+        let agreed = async { self.agree(healed).await.map(|()| healed.elapsed()) };
+        let (met_after, agreed_after) = futures_util::try_join!(met, agreed)?;
         self.check().await?;
-        Ok(Recovery { messages: posted.acknowledged.len(), kills: 0, agreed_after })
+        let messages = posted.acknowledged.len();
+        Ok(Recovery { messages, kills: 0, met_after: Some(met_after), agreed_after })
     }
 
     /// Kills two random nodes with -9 again and again under load, starts them again, and waits for one state.
@@ -296,7 +303,7 @@ impl Town {
         self.agree(ended).await?;
         let agreed_after = ended.elapsed();
         self.check().await?;
-        Ok(Recovery { messages: posted.acknowledged.len(), kills, agreed_after })
+        Ok(Recovery { messages: posted.acknowledged.len(), kills, met_after: None, agreed_after })
     }
 
     async fn pause(&mut self, least: u64, most: u64) {
