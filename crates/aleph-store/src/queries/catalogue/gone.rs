@@ -15,7 +15,7 @@ use crate::engine::{Session, Snapshot};
 use crate::queries::skeletons::{self, Skeleton, SkeletonFilter, SkeletonQuery};
 
 /// Filters whose sets are kept, of each status.
-const FILTERS: usize = 32;
+const FILTERS: usize = 256;
 
 /// The gone messages of one status.
 #[derive(Debug)]
