@@ -218,12 +218,10 @@ impl SteppedNode {
         stepped
     }
 
-    /// From now on the database takes nothing more, as if its disk were full; or takes it again.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub fn set_full(&mut self, full: bool) -> Result<(), StoreError> {
-        self.steps.set_full(full)
+    /// From now on every transaction fails at its end, as if the disk were full; or none does. Pages are not
+    /// counted for that: how many a change takes does not follow from the calls alone.
+    pub fn set_full(&mut self, full: bool) {
+        self.steps.set_full(full);
     }
 
     /// Looks after what waits, as a node does each second: after trouble this shows whether it is over.

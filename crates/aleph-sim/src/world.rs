@@ -802,7 +802,7 @@ impl World {
         if self.dice.roll(2) == 0 {
             let peer = &mut self.peers[node];
             if let Some(inside) = peer.node.as_mut().filter(|inside| inside.queued() > 0) {
-                inside.set_full(true)?;
+                inside.set_full(true);
                 self.step(node)?;
             }
         }
@@ -832,7 +832,7 @@ impl World {
             return Ok(());
         }
         if let Some(inside) = &mut peer.node {
-            inside.set_full(full)?;
+            inside.set_full(full);
             peer.is_full = full;
             if full {
                 self.troubles.1 += 1;

@@ -94,8 +94,8 @@ impl Steps {
         }
     }
 
-    /// From now on the database takes no more pages, as if its disk were full; or takes them again.
-    pub(crate) fn set_full(&self, full: bool) -> Result<(), aleph_store::StoreError> {
-        self.stage.writer().limit_pages(if full { Some(1) } else { None }).map(drop)
+    /// From now on every transaction fails at its end, as on a full disk; or none does.
+    pub(crate) fn set_full(&mut self, full: bool) {
+        self.stage.fails = full;
     }
 }

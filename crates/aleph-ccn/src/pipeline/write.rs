@@ -39,6 +39,8 @@ pub(crate) struct WriteStage {
     waited_on: HashMap<String, usize>,
     /// A batch was not stored: what should have woken waiting messages may have been in it.
     missed: bool,
+    /// Every transaction fails at its end, as if the disk were full: for simulations.
+    pub(super) fails: bool,
 }
 
 /// One transaction's worth of consequences, carried out only if it commits.
@@ -88,7 +90,18 @@ impl WriteStage {
         metrics: Arc<Metrics>,
     ) -> Self {
         let waited_on = HashMap::new();
-        Self { options, writer, jobs, shared, feed, after_commit, metrics, waited_on, missed: false }
+        Self {
+            options,
+            writer,
+            jobs,
+            shared,
+            feed,
+            after_commit,
+            metrics,
+            waited_on,
+            missed: false,
+            fails: false,
+        }
     }
 
     /// Reads what waited when the node stopped, or while nothing could be stored, and tries all of it
@@ -99,11 +112,6 @@ impl WriteStage {
         let _ = self.jobs.send(Job::Retry(Retry { key: None, after: i64::MIN }));
         self.metrics.pending.set(self.waited_on.values().sum::<usize>() as u64);
         Ok(())
-    }
-
-    /// The database, to make it fail.
-    pub(super) fn writer(&self) -> &Writer {
-        &self.writer
     }
 
     /// Runs until the verify thread is gone.
@@ -211,6 +219,7 @@ impl WriteStage {
         }
         match first_error {
             Some(error) => Err(error),
+            None if self.fails => Err(StoreError::Closed),
             None => step.transaction.commit(),
         }
     }
