@@ -8,6 +8,7 @@
 //!   file, which has the name [`canonical`] gives.
 
 pub(crate) mod archive;
+mod blocks;
 mod kubo;
 pub(crate) mod pieces;
 mod tar;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{FilesConfig, IpfsConfig, StorageConfig};
 use archive::{Archive, ArchiveWriter, Indexes};
+use blocks::Trees;
 pub(crate) use kubo::Kubo;
 use verifier::CidVerifier;
 
@@ -44,6 +46,7 @@ pub(crate) struct Files {
     blobs: BlobStore,
     archives: BlobStore,
     indexes: Indexes,
+    trees: Arc<Trees>,
     imports: Arc<Semaphore>,
     exports: Arc<Semaphore>,
     additions: Arc<Semaphore>,
@@ -144,6 +147,7 @@ impl Files {
             archives: blobs.archives(),
             blobs,
             indexes: Indexes::default(),
+            trees: Arc::default(),
             imports: Arc::new(Semaphore::new(BLOCKS_AT_ONCE)),
             exports: Arc::new(Semaphore::new(BLOCKS_AT_ONCE)),
             additions: Arc::new(Semaphore::new(ADDED_AT_ONCE)),
@@ -293,6 +297,7 @@ impl Files {
             }
         }
         self.indexes.forget(&name);
+        self.trees.forget(&name);
         Ok(Taken::Out(taken))
     }
 

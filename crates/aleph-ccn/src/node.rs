@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aleph_blobs::BlobStore;
 use aleph_crypto::AuthKey;
 use aleph_http::Limits;
-use aleph_p2p::{Announce, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
+use aleph_p2p::{Announce, BlockSource, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
 use aleph_rules::Publishers;
 use aleph_store::Store;
 use aleph_types::Address;
@@ -276,7 +276,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let writer = catch_up_ledger(writer, options.network.clone(), location).await?;
     let (pipeline, threads) =
         Pipeline::start(options, store.clone(), writer, files.clone(), Arc::clone(&metrics), after_commit)?;
-    let (network, events) = match start_network(&config, address).await? {
+    let (network, events) = match start_network(&config, &files, address).await? {
         Some((network, events)) => (Some(network), Some(events)),
         None => (None, None),
     };
@@ -423,6 +423,7 @@ pub fn lock_data_dir(data_dir: &std::path::Path) -> Result<std::fs::File, NodeEr
 
 async fn start_network(
     config: &Config,
+    files: &Files,
     http: SocketAddr,
 ) -> Result<Option<(NetworkHandle, mpsc::Receiver<aleph_p2p::Event>)>, NodeError> {
     if !config.p2p.enabled {
@@ -460,6 +461,7 @@ async fn start_network(
         topics: Topics { messages: config.p2p.topic.clone(), alive: config.p2p.alive_topic.clone() },
         announce: Announce { address: announced, http: http_url, ..Announce::default() },
         address_book: Some(config.storage.data_dir.join("peers.json")),
+        blocks: config.ipfs.bitswap.then(|| Arc::new(files.clone()) as Arc<dyn BlockSource>),
         ..aleph_p2p::NetworkConfig::default()
     };
     Ok(Some(Network::start(network, key).await?))

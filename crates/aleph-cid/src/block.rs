@@ -93,6 +93,11 @@ impl MemoryBlocks {
         self.0.values().map(|(cid, block)| (cid, block.as_slice()))
     }
 
+    /// A block, under any of its names.
+    pub(crate) fn find(&self, cid: &Cid) -> Option<&[u8]> {
+        cid.digest().and_then(|digest| self.0.get(&digest)).map(|(_, block)| block.as_slice())
+    }
+
     /// Puts a block under any name: readers find out.
     pub fn insert(&mut self, cid: Cid, block: Vec<u8>) {
         if let Some(digest) = cid.digest() {
@@ -119,8 +124,7 @@ impl BlockSource for MemoryBlocks {
     type Error = Infallible;
 
     fn get(&mut self, cid: &Cid) -> Result<Option<Cow<'_, [u8]>>, Infallible> {
-        let found = cid.digest().and_then(|digest| self.0.get(&digest));
-        Ok(found.map(|(_, block)| Cow::Borrowed(block.as_slice())))
+        Ok(self.find(cid).map(Cow::Borrowed))
     }
 }
 

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-use crate::defaults;
+use crate::{BlockSource, defaults};
 
 /// What a node needs to take part in a network. The default is the public network's wire with no
 /// peers.
@@ -27,6 +28,8 @@ pub struct NetworkConfig {
     pub limits: Limits,
     /// File in which announced addresses survive a restart; none keeps them in memory only.
     pub address_book: Option<PathBuf>,
+    /// Where blocks of IPFS come from that peers ask for; none exchanges no blocks at all.
+    pub blocks: Option<Arc<dyn BlockSource>>,
 }
 
 impl Default for NetworkConfig {
@@ -39,6 +42,7 @@ impl Default for NetworkConfig {
             announce: Announce::default(),
             limits: Limits::default(),
             address_book: None,
+            blocks: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::Conversations;
+use crate::bitswap::Bitswap;
 use crate::defaults::FAULTY_TOLD;
 use crate::peers::{HttpPeer, KnownAddress, PeerInfo, PeerTable};
 use crate::standing::{Standing, Standings};
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) streams: Streams,
     pub(crate) conversations: Conversations,
+    pub(crate) bitswap: Option<Bitswap>,
 }
 
 /// Counts since start.
@@ -180,6 +182,11 @@ impl NetworkHandle {
     /// The addresses that this node listens on, without `/p2p/…`.
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
         self.shared.listening.lock().clone()
+    }
+
+    /// Block exchange, unless it is off ([`crate::NetworkConfig::blocks`]).
+    pub fn bitswap(&self) -> Option<&Bitswap> {
+        self.shared.bitswap.as_ref()
     }
 
     /// Counts since start.

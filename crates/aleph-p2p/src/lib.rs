@@ -39,6 +39,7 @@
 
 mod announcement;
 mod ask;
+mod bitswap;
 mod book;
 mod config;
 mod defaults;
@@ -54,6 +55,7 @@ mod streams;
 
 pub use announcement::{Announcement, PeerType};
 pub use ask::{AnswerLimits, AskError, SYNC_PROTOCOL};
+pub use bitswap::{Bitswap, BlockSource, BlockStats, Session, SessionEvent};
 pub use config::{Announce, ConfiguredPeer, InvalidPeer, Limits, NetworkConfig, Topics};
 pub use defaults::{MAX_PUBLISH, OUTBOX_FOR, VERDICT_WITHIN};
 pub use error::{PublishError, StartError};

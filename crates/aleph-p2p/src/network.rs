@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::ask::Conversations;
+use crate::bitswap::streams;
 use crate::handle::{Counters, Shared};
 use crate::peers::PeerTable;
 use crate::standing::Standings;
@@ -42,6 +43,10 @@ pub struct Network;
 /// 256 KiB unread, more only while it is read fast.
 const MAX_STREAMS: usize = 64;
 
+/// The same with block exchange: some peers open a stream for each message, a hundred at once. Muxers that
+/// see one too many give the connection up.
+const MAX_BLOCK_STREAMS: usize = 256;
+
 impl Network {
     /// Listens, starts to dial the configured peers, and returns the two ends: commands go into
     /// the handle, events come out of the channel.
@@ -60,7 +65,14 @@ impl Network {
             standings.believe_everybody();
         }
         let standings = Arc::new(Mutex::new(standings));
-        let mut swarm = build(&config, key, &standings)?;
+        let (streams, bitswap) = match config.blocks.clone() {
+            None => (None, None),
+            Some(source) => {
+                let (streams, bitswap) = crate::bitswap::start(source, Arc::clone(&standings));
+                (Some(streams), Some(bitswap))
+            }
+        };
+        let mut swarm = build(&config, key, &standings, streams)?;
         let listening = listen(&mut swarm, &config.listen).await?;
         let me = *swarm.local_peer_id();
         tracing::info!(peer = %me, ?listening, "gossip is listening");
@@ -79,6 +91,7 @@ impl Network {
             counters: Counters::default(),
             streams: Streams::new(swarm.behaviour().streams.new_control()),
             conversations: Conversations::default(),
+            bitswap,
         });
         let (commands, incoming) = mpsc::channel(config.limits.commands.max(1));
         let (events, outgoing) = mpsc::channel(config.limits.events.max(1));
@@ -92,11 +105,12 @@ fn build(
     config: &NetworkConfig,
     key: NodeKey,
     standings: &Arc<Mutex<Standings>>,
+    blocks: Option<streams::Behaviour>,
 ) -> Result<Swarm<Behaviour>, StartError> {
     let pair = key.into_pair();
     let setup = |error: &dyn std::fmt::Display| StartError::Setup(error.to_string());
     let mut muxer = yamux::Config::default();
-    muxer.set_max_num_streams(MAX_STREAMS);
+    muxer.set_max_num_streams(if blocks.is_some() { MAX_BLOCK_STREAMS } else { MAX_STREAMS });
     let transport = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .upgrade(Version::V1)
         .authenticate(noise::Config::new(&pair).map_err(|error| setup(&error))?)
@@ -104,7 +118,7 @@ fn build(
         .timeout(defaults::CONNECT_TIMEOUT)
         .boxed();
     let peer = pair.public().to_peer_id();
-    let behaviour = Behaviour::new(config, pair, standings).map_err(StartError::Setup)?;
+    let behaviour = Behaviour::new(config, pair, standings, blocks).map_err(StartError::Setup)?;
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(defaults::IDLE_TIMEOUT);
     Ok(Swarm::new(transport, behaviour, peer, settings))
 }

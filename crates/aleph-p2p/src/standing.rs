@@ -56,6 +56,14 @@ const TRUSTED_FRAMES: Rate = Rate { per_second: 20_000.0, burst: 40_000.0 };
 const STRANGE_FRAMES: Rate = Rate { per_second: 1_000.0, burst: 4_000.0 };
 const UNIT: usize = 16 * 1024;
 
+/// Wants and answers of block exchange a second from one peer: a block has 256 KiB as a rule.
+const TRUSTED_WANTS: Rate = Rate { per_second: 10_000.0, burst: 100_000.0 };
+const STRANGE_WANTS: Rate = Rate { per_second: 1_000.0, burst: 20_000.0 };
+
+/// Bytes of blocks a second to one peer.
+const TRUSTED_SERVED: Rate = Rate { per_second: 512e6, burst: 1e9 };
+const STRANGE_SERVED: Rate = Rate { per_second: 32e6, burst: 256e6 };
+
 /// Why a peer is listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
@@ -98,11 +106,15 @@ pub enum Offence {
     TooManyFrames,
     /// What it answered while this node caught up was no answer, or lead nowhere.
     BadAnswer,
+    /// It sent blocks that nobody asked it for, or other bytes than were asked for.
+    UnaskedBlock,
+    /// It asked for more blocks than a peer may; counted once a second.
+    TooManyWants,
 }
 
 impl Offence {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::PublishedInvalid,
         Self::PassedOnInvalid,
         Self::BadEnvelope,
@@ -110,6 +122,8 @@ impl Offence {
         Self::TooManyMessages,
         Self::TooManyFrames,
         Self::BadAnswer,
+        Self::UnaskedBlock,
+        Self::TooManyWants,
     ];
 
     fn points(self) -> f64 {
@@ -118,7 +132,8 @@ impl Offence {
             Self::PassedOnInvalid => 0.2,
             Self::BadEnvelope => 5.0,
             Self::UnreadableFrame | Self::BadAnswer => 20.0,
-            Self::TooManyMessages | Self::TooManyFrames => 4.0,
+            Self::TooManyMessages | Self::TooManyFrames | Self::TooManyWants => 4.0,
+            Self::UnaskedBlock => 1.0,
         }
     }
 
@@ -132,6 +147,8 @@ impl Offence {
             Self::TooManyMessages => "too_many_messages",
             Self::TooManyFrames => "too_many_frames",
             Self::BadAnswer => "bad_answer",
+            Self::UnaskedBlock => "unasked_block",
+            Self::TooManyWants => "too_many_wants",
         }
     }
 
@@ -145,6 +162,8 @@ impl Offence {
             Self::TooManyMessages => "seconds in which it published more than an author may",
             Self::TooManyFrames => "seconds in which it sent more frames than a peer may",
             Self::BadAnswer => "answers, while this node caught up, that were none or lead nowhere",
+            Self::UnaskedBlock => "blocks that nobody asked for",
+            Self::TooManyWants => "seconds in which it asked for more blocks than a peer may",
         }
     }
 }
@@ -190,6 +209,8 @@ struct Record {
     last_rush: HashMap<Offence, Instant>,
     messages: Bucket,
     frames: Bucket,
+    wants: Bucket,
+    served: Bucket,
     dropped: u64,
     useful: u64,
     shunned_until: Option<Instant>,
@@ -207,6 +228,8 @@ impl Record {
             last_rush: HashMap::new(),
             messages: Bucket::full(now),
             frames: Bucket::full(now),
+            wants: Bucket::full(now),
+            served: Bucket::full(now),
             dropped: 0,
             useful: 0,
             shunned_until: None,
@@ -344,6 +367,30 @@ impl Standings {
         if !pause.is_zero() {
             self.rush(sender, Offence::TooManyFrames, now);
         }
+        pause.min(LONGEST_PAUSE)
+    }
+
+    /// A peer asked for so many blocks: how long to read no further from it.
+    pub(crate) fn asked(&mut self, peer: &PeerId, wants: usize, now: Instant) -> Duration {
+        let rate = if self.has_credit(peer, now) { TRUSTED_WANTS } else { STRANGE_WANTS };
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let pause = self.record(peer, now).wants.spend(rate, wants as f64, now);
+        if !pause.is_zero() {
+            self.too_many_wants(peer, now);
+        }
+        pause.min(LONGEST_PAUSE)
+    }
+
+    /// A peer asked for more than is remembered.
+    pub(crate) fn too_many_wants(&mut self, peer: &PeerId, now: Instant) {
+        self.rush(peer, Offence::TooManyWants, now);
+    }
+
+    /// A peer got so many bytes of blocks: how long to send it no more.
+    pub(crate) fn served(&mut self, peer: &PeerId, bytes: usize, now: Instant) -> Duration {
+        let rate = if self.has_credit(peer, now) { TRUSTED_SERVED } else { STRANGE_SERVED };
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let pause = self.record(peer, now).served.spend(rate, bytes as f64, now);
         pause.min(LONGEST_PAUSE)
     }
 

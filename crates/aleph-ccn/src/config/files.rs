@@ -52,6 +52,13 @@ pub struct IpfsConfig {
     /// The RPC of a Kubo node, such as `http://127.0.0.1:5001`: what no core node has is fetched through it,
     /// and what is stored here is handed to it.
     pub kubo: Option<String>,
+    /// Blocks are exchanged with peers of IPFS over the node's own port (bitswap): what is here is given to
+    /// whoever asks for it, and what no core node has is asked for.
+    pub bitswap: bool,
+    /// Peers of IPFS that are asked for what no core node has: `/ip4/…/tcp/4001/p2p/…`.
+    pub peers: Vec<String>,
+    /// Gateways of IPFS that give single blocks, such as `https://ipfs.io`: what comes is checked.
+    pub gateways: Vec<String>,
     /// Bytes of one file under a CID, uploaded or fetched.
     pub file_bytes: u64,
     /// Bytes of one archive, uploaded or fetched.
@@ -61,6 +68,14 @@ pub struct IpfsConfig {
 impl Default for IpfsConfig {
     /// As the reference (`spec: ccn-api.md §10`).
     fn default() -> Self {
-        Self { enabled: true, kubo: None, file_bytes: 1 << 30, archive_bytes: 4 << 30 }
+        Self {
+            enabled: true,
+            kubo: None,
+            bitswap: true,
+            peers: Vec::new(),
+            gateways: Vec::new(),
+            file_bytes: 1 << 30,
+            archive_bytes: 4 << 30,
+        }
     }
 }

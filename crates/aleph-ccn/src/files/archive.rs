@@ -368,6 +368,16 @@ impl Archive {
         self.trailer.blocks
     }
 
+    /// Memory that its index takes.
+    pub(super) fn index_bytes(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether a block is in it.
+    pub(super) fn has(&self, cid: &Cid) -> bool {
+        find(&self.index, cid).is_some()
+    }
+
     /// A block of it, to be checked by whoever reads it.
     pub(crate) async fn block(&self, cid: &Cid) -> Result<Option<Bytes>, BlobError> {
         match find(&self.index, cid) {

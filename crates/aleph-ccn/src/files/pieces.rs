@@ -77,7 +77,7 @@ impl Blocks {
                 };
                 match map.leaf(cid) {
                     Some(place) => Ok(map.leaf_block(&blob.read_at(place).await?).into()),
-                    None => map.node(cid).map(Bytes::from).ok_or(PieceError::Missing(*cid)),
+                    None => map.node(cid).map(Bytes::copy_from_slice).ok_or(PieceError::Missing(*cid)),
                 }
             }
         }
@@ -110,7 +110,7 @@ impl Blocks {
 }
 
 /// Reads a file once, to find its blocks.
-async fn map_of(blob: &Blob, root: Cid, room: &Semaphore) -> Result<FileMap, PieceError> {
+pub(super) async fn map_of(blob: &Blob, root: Cid, room: &Semaphore) -> Result<FileMap, PieceError> {
     let _permit = room.acquire().await.map_err(|_| BlobError::Interrupted)?;
     let mut builder = FileMapBuilder::new(root);
     let mut pieces = blob.stream(0..blob.size());

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use super::FileBuilder;
-use crate::block::{BlockSink, BlockSource, Leaf, MemoryBlocks};
+use crate::block::{BlockSink, Leaf, MemoryBlocks};
 use crate::cid::Cid;
 use crate::layout::Layout;
 use crate::unixfs;
@@ -89,9 +89,13 @@ impl FileMapBuilder {
 
 impl FileMap {
     /// A block above the leaves.
-    pub fn node(&mut self, cid: &Cid) -> Option<Vec<u8>> {
-        let Ok(block) = self.places.nodes.get(cid);
-        block.map(std::borrow::Cow::into_owned)
+    pub fn node(&self, cid: &Cid) -> Option<&[u8]> {
+        self.places.nodes.find(cid)
+    }
+
+    /// How many different blocks there are.
+    pub fn blocks(&self) -> usize {
+        self.places.leaves.len() + self.places.nodes.len()
     }
 
     /// Where the content of a leaf stands in the file.
@@ -128,12 +132,12 @@ mod tests {
                     for piece in bytes.chunks(100_000) {
                         builder.update(piece);
                     }
-                    let mut map = builder.finish().unwrap();
+                    let map = builder.finish().unwrap();
                     let mut walk = DagWalk::new(name, Limits::default());
                     while let Some(cid) = walk.wanted().copied() {
                         let block = match map.leaf(&cid) {
                             Some(place) => map.leaf_block(&bytes[place.start as usize..place.end as usize]),
-                            None => map.node(&cid).unwrap(),
+                            None => map.node(&cid).unwrap().to_vec(),
                         };
                         walk.supply(&block).unwrap();
                     }

@@ -1,14 +1,19 @@
 use std::sync::Arc;
 
 use libp2p::identity::Keypair;
-use libp2p::ping;
 use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{identify, ping};
 use parking_lot::Mutex;
 
 use super::gate::Gate;
 use super::gossip::Gossip;
 use crate::NetworkConfig;
+use crate::bitswap::streams;
 use crate::standing::Standings;
+
+/// What identify calls the family of protocols, as every node of IPFS does.
+const IDENTIFY: &str = "ipfs/0.1.0";
 
 /// The protocols that this node speaks.
 ///
@@ -22,9 +27,12 @@ pub(crate) struct Behaviour {
     pub(crate) gossip: Gossip,
     /// Finds dead connections to peers that answer it (`spec: p2p.md §4`: not to be relied on).
     ping: ping::Behaviour,
-    /// Streams of protocols that are a question and an answer, or blocks: who speaks one opens and takes
+    /// Streams of protocols that are a question and an answer: who speaks one opens and takes
     /// streams through a control of this ([`crate::NetworkHandle`] has one), outside the swarm's task.
     pub(crate) streams: libp2p_stream::Behaviour,
+    /// Tells peers which protocols are spoken here: those of IPFS don't try without.
+    pub(crate) identify: Toggle<identify::Behaviour>,
+    blocks: Toggle<streams::Behaviour>,
 }
 
 impl Behaviour {
@@ -32,12 +40,22 @@ impl Behaviour {
         config: &NetworkConfig,
         key: Keypair,
         standings: &Arc<Mutex<Standings>>,
+        blocks: Option<streams::Behaviour>,
     ) -> Result<Self, String> {
+        let identify = blocks.is_some().then(|| {
+            let config = identify::Config::new(IDENTIFY.to_owned(), key.public())
+                .with_agent_version(config.announce.version.replace(' ', "/"))
+                // Which addresses this machine has is told to who is told anyway: by announcements.
+                .with_hide_listen_addrs(true);
+            identify::Behaviour::new(config)
+        });
         Ok(Self {
             gate: Gate::new(config.limits.clone(), Arc::clone(standings)),
             gossip: Gossip::new(&config.topics, key, Arc::clone(standings))?,
             ping: ping::Behaviour::new(ping::Config::new()),
             streams: libp2p_stream::Behaviour::new(),
+            identify: identify.into(),
+            blocks: blocks.into(),
         })
     }
 }

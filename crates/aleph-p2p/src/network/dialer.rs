@@ -199,6 +199,11 @@ impl Dialer {
         }
     }
 
+    /// Whether the peer is one that is dialled again and again.
+    pub(crate) fn targets(&self, peer: &PeerId) -> bool {
+        self.targets.iter().any(|target| target.peer == Some(*peer))
+    }
+
     /// The identities of configured peers, as far as they are known; `None` for others.
     pub(crate) fn configured(&self) -> impl Iterator<Item = Option<PeerId>> + '_ {
         self.targets.iter().filter(|target| target.origin == Origin::Configured).map(|target| target.peer)

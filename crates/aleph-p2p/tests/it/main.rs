@@ -1,6 +1,7 @@
 //! Nodes that talk to each other on loopback.
 
 mod ask;
+mod blocks;
 mod exchange;
 mod foreign;
 mod hostile;

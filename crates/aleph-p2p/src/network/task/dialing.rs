@@ -17,6 +17,10 @@ impl Task {
         let Some(since) = now.checked_sub(SILENT_FOR) else { return };
         let silent = self.shared.peers.lock().silent(since);
         for peer in silent {
+            // Who was dialled for its blocks need not speak gossip.
+            if !self.dialer.targets(&peer) {
+                continue;
+            }
             if self.paused.insert(peer, SILENT_PAUSE).is_none() {
                 tracing::info!(%peer, "peer sent no subscriptions: dialling again later");
                 // An error means that it is gone already.

@@ -22,6 +22,10 @@ impl Task {
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Gate(event)) => match event {},
             SwarmEvent::Behaviour(BehaviourEvent::Streams(())) => {}
+            SwarmEvent::Behaviour(BehaviourEvent::Blocks(event)) => match event {},
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => {
+                tracing::trace!(?event, "identify");
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }

@@ -1,0 +1,152 @@
+//! Blocks between nodes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aleph_cid::{Cid, DagWalk, FileBuilder, Layout, Limits, MemoryBlocks, read_file};
+use aleph_p2p::{BlockSource, Event, SessionEvent};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use parking_lot::Mutex;
+
+use crate::node::{Node, PATIENCE, config, key};
+
+/// Blocks in memory, and how often somebody asked for one.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    blocks: Mutex<HashMap<[u8; 32], Bytes>>,
+    asked: AtomicU64,
+    /// It gives other bytes than it should.
+    lies: bool,
+}
+
+impl Shelf {
+    fn of(blocks: &MemoryBlocks) -> Self {
+        let all = blocks.iter().map(|(cid, block)| (cid.digest().unwrap(), Bytes::copy_from_slice(block)));
+        Self { blocks: Mutex::new(all.collect()), ..Self::default() }
+    }
+}
+
+impl BlockSource for Shelf {
+    fn block<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, Option<Bytes>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let block = cid.digest().and_then(|digest| self.blocks.lock().get(&digest).cloned());
+        let block = if self.lies { block.map(|_| Bytes::from_static(b"something else")) } else { block };
+        async move { block }.boxed()
+    }
+
+    fn has<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, bool> {
+        let has = cid.digest().is_some_and(|digest| self.blocks.lock().contains_key(&digest));
+        async move { has }.boxed()
+    }
+}
+
+async fn node(shelf: Shelf, peers: &[&Node]) -> Node {
+    let config = aleph_p2p::NetworkConfig { blocks: Some(Arc::new(shelf)), ..config(peers) };
+    Node::with(config, key()).await
+}
+
+async fn meet(node: &mut Node, peers: usize) {
+    for _ in 0..peers {
+        node.wait_for(|event| matches!(event, Event::PeerConnected { .. }).then_some(())).await;
+    }
+}
+
+fn tree(size: u32) -> (Cid, MemoryBlocks, Vec<u8>) {
+    let content: Vec<u8> = (0..size).flat_map(|word| word.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+    let mut blocks = MemoryBlocks::default();
+    let mut builder = FileBuilder::new(Layout::KUBO_V1);
+    builder.update(&content, &mut blocks).unwrap();
+    let root = builder.finish(&mut blocks).unwrap().cid;
+    (root, blocks, content)
+}
+
+/// Everything below `root`, or none when nobody has it.
+async fn fetch(node: &Node, root: Cid) -> Option<MemoryBlocks> {
+    let mut session = node.handle.bitswap().unwrap().session(root);
+    let mut walk = DagWalk::new(root, Limits::default());
+    let mut here: HashMap<[u8; 32], Bytes> = HashMap::new();
+    let mut blocks = MemoryBlocks::default();
+    while let Some(wanted) = walk.wanted().copied() {
+        if let Some(block) = here.get(&wanted.digest().unwrap()) {
+            walk.supply(block).unwrap();
+            blocks.insert(wanted, block.to_vec());
+            continue;
+        }
+        walk.upcoming().take(64).for_each(|cid| {
+            if !here.contains_key(&cid.digest().unwrap()) {
+                session.want(*cid);
+            }
+        });
+        match session.next().await {
+            SessionEvent::Block { cid, data, .. } => drop(here.insert(cid.digest().unwrap(), data)),
+            SessionEvent::Stuck => return None,
+        }
+    }
+    Some(blocks)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_comes_from_several_nodes_at_once() {
+    let (root, blocks, content) = tree(2_000_000);
+    let (first, second) = (node(Shelf::of(&blocks), &[]).await, node(Shelf::of(&blocks), &[]).await);
+    let empty = node(Shelf::default(), &[]).await;
+    let mut reader = node(Shelf::default(), &[&first, &second, &empty]).await;
+    meet(&mut reader, 3).await;
+    let mut fetched = tokio::time::timeout(PATIENCE, fetch(&reader, root)).await.unwrap().unwrap();
+    let mut read = Vec::new();
+    read_file(&mut fetched, root, .., Limits::default(), |bytes| {
+        read.extend_from_slice(bytes);
+        Ok(())
+    })
+    .unwrap();
+    assert!(read == content);
+    let of = |node: &Node| node.handle.bitswap().unwrap().stats();
+    let (a, b) = (of(&first), of(&second));
+    assert!(a.sent > 5 && b.sent > 5, "both had a part in it: {a:?} {b:?}");
+    assert_eq!(a.sent + b.sent, blocks.len() as u64, "no block came twice");
+    assert_eq!(of(&reader).received, blocks.len() as u64);
+    assert_eq!((of(&reader).unasked, of(&empty).sent), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_has_is_told_and_a_node_without_blocks_is_no_obstacle() {
+    let (root, mut blocks, _) = tree(500_000);
+    let silent = Node::start(&[]).await;
+    let lost = blocks.iter().map(|(cid, _)| *cid).find(|cid| *cid != root).unwrap();
+    blocks.remove(&lost);
+    let holed = node(Shelf::of(&blocks), &[]).await;
+    let mut reader = node(Shelf::default(), &[&silent, &holed]).await;
+    meet(&mut reader, 2).await;
+    let fetched = tokio::time::timeout(PATIENCE, fetch(&reader, root)).await.unwrap();
+    assert!(fetched.is_none(), "a block is missing");
+    let nowhere = Cid::v0(b"nowhere");
+    assert!(tokio::time::timeout(PATIENCE, fetch(&reader, nowhere)).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_lies_is_not_believed_and_another_one_is_asked() {
+    let (root, blocks, _) = tree(500_000);
+    let liar = node(Shelf { lies: true, ..Shelf::of(&blocks) }, &[]).await;
+    let mut reader = node(Shelf::default(), &[&liar]).await;
+    meet(&mut reader, 1).await;
+    let reading = fetch(&reader, root);
+    let honest = async {
+        // It comes when the liar was asked for the root.
+        let lied = || reader.handle.bitswap().unwrap().stats().unasked > 0;
+        while !lied() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let honest = node(Shelf::of(&blocks), &[]).await;
+        reader.handle.dial(honest.as_peer()).await;
+        honest
+    };
+    let (fetched, _honest) =
+        tokio::time::timeout(PATIENCE, futures_util::future::join(reading, honest)).await.unwrap();
+    assert_eq!(fetched.unwrap().len(), blocks.len());
+    let peers = reader.handle.peers();
+    let liar = peers.iter().find(|info| info.peer == liar.id()).unwrap();
+    assert!(liar.standing.faults.iter().any(|fault| fault.offence == aleph_p2p::Offence::UnaskedBlock));
+}
