@@ -6,6 +6,7 @@ library is used here; packages come from their registries through pip, npm and c
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -42,12 +43,11 @@ def node() -> Path:
     return python("typescript").with_name("node")
 
 
-def node_modules() -> Path:
-    """The folder with the TypeScript SDK, its `node_modules` as locked."""
-    source = HERE / "typescript"
+def node_modules(source: Path = HERE / "typescript") -> Path:
+    """A folder with the `node_modules` that `source` has locked, by default with the TypeScript SDK."""
     bin = node().parent
     lock = (source / "package-lock.json").read_bytes()
-    folder = named("conformance-typescript-modules", lock + (source / "package.json").read_bytes())
+    folder = named(f"{source.parent.name}-{source.name}-modules", lock + (source / "package.json").read_bytes())
     if not (folder / ".complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
@@ -101,3 +101,13 @@ def made(
         if subprocess.run(step, stdin=subprocess.DEVNULL, cwd=within, env=environment).returncode != 0:
             raise CannotRun(f"`{' '.join(step)}` failed; see above")
     done.touch()
+
+
+if __name__ == "__main__":
+    # for other tests: Node.js, and a folder with the modules that the folder named on the command line has locked
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = (node(), node_modules(Path(sys.argv[1]).resolve()))
+    except CannotRun as error:
+        sys.exit(str(error))
+    print(*found, sep="\n")

@@ -63,10 +63,12 @@ const digest = async (cid) => {
 async function * tree (cid, below) {
   for await (const entry of fs.ls(cid)) {
     const at = below === '' ? entry.name : `${below}/${entry.name}`
-    if (entry.type === 'directory') {
-      yield * tree(entry.cid, at)
+    const cid = CID.asCID(entry.cid)
+    const { type } = await fs.stat(cid)
+    if (type === 'directory') {
+      yield * tree(cid, at)
     } else {
-      yield { path: at, ...await digest(entry.cid) }
+      yield { path: at, ...await digest(cid) }
     }
   }
 }

@@ -163,6 +163,8 @@ pub struct Metrics {
     pub fetches_failed: Counter,
     /// Milliseconds that successful fetches took, summed.
     pub fetch_millis: Counter,
+    /// Blocks of fetched files that came from peers and gateways.
+    pub fetched_blocks: Counter,
     /// WebSocket subscribers of messages now.
     pub ws_messages: Gauge,
     /// WebSocket subscribers of the status now.

@@ -28,7 +28,7 @@ use crate::peers::{HttpPeers, follow_node_list};
 use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError, PipelineOptions, PipelineThreads};
 use crate::placement::{Placement, PlacementError};
 use crate::removals::Removals;
-use crate::resolve::Resolver;
+use crate::resolve::{BlockPlaces, NotAPeer, Resolver};
 use crate::{api, outlet};
 
 /// Why a node can't start or go on.
@@ -96,6 +96,9 @@ pub enum NodeError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A peer of IPFS of the configuration.
+    #[error("'ipfs.peers' is not valid")]
+    IpfsPeer(#[from] NotAPeer),
     /// The peer-to-peer part.
     #[error(transparent)]
     Network(#[from] aleph_p2p::StartError),
@@ -280,6 +283,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         Some((network, events)) => (Some(network), Some(events)),
         None => (None, None),
     };
+    let places = BlockPlaces::new(&config, network.as_ref(), client.clone())?;
     let placement = Placement::new(&config, store.clone(), pipeline.clone(), client.clone())?;
     let peers = HttpPeers::new(&config.network.http_peers, network.clone());
     let settle_interval = config.network.settle_interval();
@@ -315,6 +319,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let resolver = Resolver::new(
         files,
         peers.clone(),
+        places,
         client.clone(),
         pipeline.clone(),
         Arc::clone(&metrics),

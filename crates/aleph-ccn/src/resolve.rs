@@ -1,40 +1,56 @@
-//! Files that messages wait for, fetched by hash from whoever has them.
+//! Files that messages wait for, fetched by hash from whoever has them (`spec: p2p.md §7`).
 //!
-//! Sources are the HTTP APIs of other nodes, tried two at a time in random order, and for CIDs at last the
-//! node of IPFS beside this one, if there is one. A source that sends nothing for a while is given up, one
-//! that sends the wrong bytes is skipped; what was received is kept only if it has the hash that was asked
-//! for. The fetch is repeated with growing pauses until the file is here or nobody waits for it any more.
+//! Sources, each in its turn: the HTTP APIs of other nodes, tried two at a time in random order; for CIDs
+//! then the blocks of peers and of gateways ([`tree`]), and at last the node of IPFS beside this one. The
+//! next source starts when those before have failed or bring nothing for a while ([`race`]), and no
+//! transfer has a limit on the whole. A source that sends the wrong bytes is skipped; what was received is
+//! kept only if it has the hash that was asked for; of a tree that came in part, what came is kept
+//! ([`partial`]). The fetch is repeated with growing pauses until the file is here or nobody waits for it
+//! any more.
 //!
-//! A file under a CID comes as plain bytes, if they lead to the CID under one of the layouts in use, or else
-//! as an archive; a directory always comes as an archive.
+//! A file under a CID comes from other nodes as plain bytes, if they lead to the CID under one of the layouts
+//! in use, or else as an archive; a directory always comes as an archive.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aleph_blobs::BlobWriter;
 use aleph_cid::Cid;
-use aleph_types::{HashKind, ItemHash, limits};
-use futures_util::StreamExt;
-use http::{HeaderMap, header};
+use aleph_types::{HashKind, ItemHash};
+use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::files::archive::ImportError;
-use crate::files::{Files, canonical};
+use crate::files::Files;
 use crate::metrics::Metrics;
 use crate::peers::HttpPeers;
 use crate::pipeline::Pipeline;
 
+mod http;
+mod partial;
+mod race;
+mod tree;
+
+use http::Http;
+use race::{Progress, Stage, race};
+pub(crate) use tree::BlockPlaces;
+pub(crate) use tree::NotAPeer;
+
 /// Fetches at once.
 const FETCHES: usize = 16;
+
+/// Trees at once that come block by block: each holds some ten MiB in memory.
+const TREES: usize = 6;
 
 /// Sources asked at once for one file.
 const RACED: usize = 2;
 
 /// A source that sends nothing for this long is given up; there is no limit on the whole transfer.
 const STALL: Duration = Duration::from_secs(10);
+
+/// When no source has brought anything for about this long, the next one is asked as well.
+const NEXT_SOURCE: Duration = Duration::from_secs(2);
 
 /// Pause after the first failed round; it doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
@@ -54,6 +70,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     under_way: Mutex<HashSet<ItemHash>>,
     slots: Semaphore,
+    places: BlockPlaces,
+    trees: Semaphore,
     /// For the node of IPFS beside this one.
     beside: Semaphore,
     patience: Duration,
@@ -64,6 +82,7 @@ impl Resolver {
     pub(crate) fn new(
         files: Files,
         peers: HttpPeers,
+        places: BlockPlaces,
         client: reqwest::Client,
         pipeline: Pipeline,
         metrics: Arc<Metrics>,
@@ -79,6 +98,8 @@ impl Resolver {
                 metrics,
                 under_way: Mutex::default(),
                 slots: Semaphore::new(FETCHES),
+                places,
+                trees: Semaphore::new(TREES),
                 beside: Semaphore::new(FETCHES),
                 patience,
                 stopping,
@@ -118,14 +139,12 @@ impl Inner {
                 Ok(false) => {}
                 Err(error) => tracing::warn!(file = %hash, %error, "file store can't be read"),
             }
-            let Ok(slot) = self.slots.acquire().await else { return false };
             self.metrics.fetches.increment();
             let round = Instant::now();
-            let fetched = self.fetch_once(hash).await;
-            drop(slot);
-            if fetched || self.fetch_beside(hash).await {
+            if let Some((source, brought)) = self.fetch_once(hash).await {
                 let millis = u64::try_from(round.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.metrics.fetch_millis.add(millis);
+                tracing::info!(file = %hash, source, %brought, millis, "file fetched");
                 return true;
             }
             self.metrics.fetches_failed.increment();
@@ -138,146 +157,84 @@ impl Inner {
         false
     }
 
-    /// One round over all sources; true when the file is here.
-    async fn fetch_once(&self, hash: &ItemHash) -> bool {
+    /// One round over all sources: which one had it, and what it brought, in words.
+    async fn fetch_once(&self, hash: &ItemHash) -> Option<(&'static str, String)> {
+        let progress = || Progress::new();
+        let (nodes, trees, beside) = (progress(), progress(), progress());
+        let from_nodes = self.fetch_from_nodes(hash, nodes.clone()).boxed();
+        let mut stages = vec![Stage { name: "nodes", run: from_nodes, progress: nodes }];
+        if let Ok(root) = Cid::try_from(hash)
+            && hash.kind() == HashKind::Ipfs
+        {
+            if self.places.has_any() {
+                let run = self.fetch_blocks(hash, root, trees.clone()).boxed();
+                stages.push(Stage { name: "blocks", run, progress: trees });
+            }
+            let run = self.fetch_beside(hash).boxed();
+            stages.push(Stage { name: "kubo", run, progress: beside });
+        }
+        // Somewhat earlier or later on each node, so that a hundred of them don't fall on one origin.
+        let (source, brought) = race(stages, NEXT_SOURCE.mul_f64(0.5 + rand_unit())).await?;
+        if source != "kubo" {
+            self.files.hand_over(hash, &self.stopping);
+        }
+        Some((source, brought))
+    }
+
+    async fn fetch_from_nodes(&self, hash: &ItemHash, progress: Progress) -> Option<String> {
+        let _slot = self.slots.acquire().await.ok()?;
+        let http = Http { files: &self.files, client: &self.client, progress: &progress };
         let sources = self.peers.shuffled();
-        let mut attempts = futures_util::stream::iter(sources.into_iter().map(|source| async move {
-            let outcome = self.fetch_from(&source, hash).await;
-            (source, outcome)
+        let mut attempts = futures_util::stream::iter(sources.into_iter().map(|source| {
+            let http = &http;
+            async move {
+                let outcome = http.fetch_from(&source, hash).await;
+                (source, outcome)
+            }
         }))
         .buffer_unordered(RACED);
         while let Some((source, outcome)) = attempts.next().await {
             match outcome {
-                Ok(()) => {
-                    self.files.hand_over(hash, &self.stopping);
-                    return true;
-                }
+                Ok(()) => return Some(source),
                 Err(error) => tracing::debug!(file = %hash, %source, %error, "source skipped"),
             }
         }
-        false
+        None
+    }
+
+    /// Block by block, from peers and gateways.
+    async fn fetch_blocks(&self, hash: &ItemHash, root: Cid, progress: Progress) -> Option<String> {
+        let _slot = self.trees.acquire().await.ok()?;
+        match self.places.fetch(&self.files, root, &progress).await {
+            Ok(brought) => {
+                self.metrics.fetched_blocks.add(brought.from_peers + brought.from_gateways);
+                Some(brought.to_string())
+            }
+            Err(error) => {
+                tracing::debug!(file = %hash, %error, "its blocks did not come");
+                None
+            }
+        }
     }
 
     /// From the node of IPFS beside this one. What it has to look for takes long, and holds up nobody who
     /// waits for other nodes.
-    async fn fetch_beside(&self, hash: &ItemHash) -> bool {
-        let Some(kubo) = self.files.kubo().filter(|_| hash.kind() == HashKind::Ipfs) else { return false };
-        let Ok(_slot) = self.beside.acquire().await else { return false };
+    async fn fetch_beside(&self, hash: &ItemHash) -> Option<String> {
+        let kubo = self.files.kubo()?;
+        let _slot = self.beside.acquire().await.ok()?;
         match kubo.fetch(&self.files, hash).await {
             Ok(_) => {
                 if let Err(error) = kubo.pin(hash).await {
                     tracing::warn!(file = %hash, %error, "the IPFS node does not keep what it gave");
                 }
-                true
+                Some("an archive".to_owned())
             }
             Err(error) => {
                 tracing::debug!(file = %hash, %error, "the IPFS node has not given it");
-                false
+                None
             }
         }
     }
-
-    async fn fetch_from(&self, source: &str, hash: &ItemHash) -> Result<(), FetchError> {
-        let url = format!("{source}/api/v0/storage/raw/{hash}");
-        if hash.kind() == HashKind::Storage {
-            let response = self.ask(&url, limits::STORAGE_FILE).await?;
-            let writer = self.files.writer(limits::STORAGE_FILE);
-            return self.receive(response, writer, hash).await;
-        }
-        let cid = Cid::try_from(hash).map_err(ImportError::from)?;
-        let most = self.files.limits().file_bytes;
-        let response = self.ask(&url, most).await?;
-        // Nobody calls plain bytes a tar: that is a directory.
-        let plain = if is_type(response.headers(), "application/x-tar") {
-            Err(FetchError::Directory)
-        } else {
-            let writer = self.files.check_writer(most, &cid);
-            self.receive(response, writer, &canonical(hash)).await
-        };
-        match plain {
-            Err(FetchError::Directory | FetchError::Blob(aleph_blobs::BlobError::WrongHash { .. })) => {}
-            settled => return settled,
-        }
-        let most = self.files.limits().archive_bytes;
-        let response = self.ask(&format!("{url}?format=car"), most).await?;
-        if !is_type(response.headers(), CAR) {
-            return Err(FetchError::NoArchive);
-        }
-        let mut writer = self.files.archive_writer(most);
-        let mut body = response.bytes_stream();
-        while let Some(chunk) = next_chunk(body.next()).await? {
-            writer.write(&chunk).await?;
-        }
-        writer.finish(Some(&cid)).await?;
-        Ok(())
-    }
-
-    async fn ask(&self, url: &str, most: u64) -> Result<reqwest::Response, FetchError> {
-        let response = tokio::time::timeout(STALL, self.client.get(url).send())
-            .await
-            .map_err(|_| FetchError::Stalled)?
-            .map_err(FetchError::Http)?;
-        if !response.status().is_success() {
-            return Err(FetchError::Status(response.status().as_u16()));
-        }
-        if response.content_length().is_some_and(|length| length > most) {
-            return Err(FetchError::TooLarge(most));
-        }
-        Ok(response)
-    }
-
-    async fn receive(
-        &self,
-        response: reqwest::Response,
-        mut writer: BlobWriter,
-        hash: &ItemHash,
-    ) -> Result<(), FetchError> {
-        let mut body = response.bytes_stream();
-        while let Some(chunk) = next_chunk(body.next()).await? {
-            writer.write(&chunk).await.map_err(FetchError::Blob)?;
-        }
-        writer.finish(Some(hash)).await.map_err(FetchError::Blob)?;
-        Ok(())
-    }
-}
-
-/// What an archive is called.
-const CAR: &str = "application/vnd.ipld.car";
-
-fn is_type(headers: &HeaderMap, expected: &str) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(expected))
-}
-
-/// The next piece of a body; none at its end.
-async fn next_chunk(
-    next: impl Future<Output = Option<reqwest::Result<bytes::Bytes>>>,
-) -> Result<Option<bytes::Bytes>, FetchError> {
-    match tokio::time::timeout(STALL, next).await {
-        Err(_) => Err(FetchError::Stalled),
-        Ok(chunk) => chunk.transpose().map_err(FetchError::Http),
-    }
-}
-
-/// Why a source did not give the file.
-#[derive(Debug, thiserror::Error)]
-enum FetchError {
-    #[error("sent nothing for {} s", STALL.as_secs())]
-    Stalled,
-    #[error("answered status {0}")]
-    Status(u16),
-    #[error("the file is larger than {0} bytes")]
-    TooLarge(u64),
-    #[error("it is a directory")]
-    Directory,
-    #[error("it gives no archive of what plain bytes can't show")]
-    NoArchive,
-    #[error(transparent)]
-    Import(#[from] ImportError),
-    #[error("request failed")]
-    Http(#[source] reqwest::Error),
-    #[error("{0}")]
-    Blob(#[source] aleph_blobs::BlobError),
 }
 
 /// A number in [0, 1) good enough for jitter.

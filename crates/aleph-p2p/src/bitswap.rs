@@ -21,11 +21,13 @@ use std::time::{Duration, Instant};
 use aleph_cid::Cid;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::Stream;
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::network::{look_up, name_of};
 use crate::standing::{Offence, Standings};
 
 mod client;
@@ -52,6 +54,10 @@ pub trait BlockSource: fmt::Debug + Send + Sync + 'static {
 
 /// Streams of one peer that are read at once; the others wait, unread.
 const READ_AT_ONCE: usize = 4;
+
+/// Streams of one peer that are open: each may hold 256 KiB that nobody has read yet. What is above is
+/// refused, and counts as too many wants.
+const MOST_STREAMS: usize = 128;
 
 /// KiB of messages of all peers that are being read, and that are being written. A peer that takes its time
 /// holds no more than one message in each.
@@ -132,7 +138,20 @@ struct Peer {
     presences: VecDeque<Presence>,
     /// A task writes to it.
     is_served: bool,
-    readers: Option<Arc<Semaphore>>,
+    readers: Option<Readers>,
+}
+
+/// Turns of streams from one peer.
+#[derive(Debug, Clone)]
+struct Readers {
+    open: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+impl Readers {
+    fn new() -> Self {
+        Self { open: Arc::new(Semaphore::new(MOST_STREAMS)), turns: Arc::new(Semaphore::new(READ_AT_ONCE)) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -222,8 +241,19 @@ impl Bitswap {
         Session::start(Arc::clone(&self.engine), root)
     }
 
-    /// Connects to a peer that may have something, unless it is connected.
+    /// Connects to a peer that may have something, unless it is connected. Host names are looked up first.
     pub async fn connect(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let mut found = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            match name_of(&address) {
+                None => found.push(address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()),
+                Some((host, port, family)) => match look_up(&host, port, family).await {
+                    Ok(addresses) => found.extend(addresses),
+                    Err(error) => tracing::debug!(%peer, host, %error, "peer's name not found"),
+                },
+            }
+        }
+        let addresses = found;
         // A network that is shut down connects to nobody.
         let _ = self.engine.orders.send(Order::Connect { peer, addresses }).await;
     }
@@ -282,16 +312,22 @@ impl Engine {
                 }
                 News::Unreachable(peer) => self.state.lock().tell_all(|| Input::Left(peer)),
                 News::Stream(peer, stream) => {
-                    let turns = {
+                    let readers = {
                         let mut state = self.state.lock();
                         let peer = state.peers.entry(peer).or_default();
                         // Who opens such a stream speaks it.
                         peer.refuses = false;
-                        let turns =
-                            peer.readers.get_or_insert_with(|| Arc::new(Semaphore::new(READ_AT_ONCE)));
-                        Arc::clone(turns)
+                        peer.readers.get_or_insert_with(Readers::new).clone()
                     };
-                    tokio::spawn(Arc::clone(&self).read(peer, stream, turns));
+                    let Ok(place) = readers.open.try_acquire_owned() else {
+                        self.standings.lock().too_many_wants(&peer, Instant::now());
+                        continue;
+                    };
+                    let reading = Arc::clone(&self).read(peer, stream, readers.turns);
+                    tokio::spawn(async move {
+                        reading.await;
+                        drop(place);
+                    });
                 }
             }
         }

@@ -34,6 +34,7 @@ mod seen;
 mod task;
 
 use behaviour::Behaviour;
+pub(crate) use lookup::{look_up, name_of};
 
 /// The network of a node; see [`Network::start`].
 #[derive(Debug)]
@@ -43,9 +44,13 @@ pub struct Network;
 /// 256 KiB unread, more only while it is read fast.
 const MAX_STREAMS: usize = 64;
 
-/// The same with block exchange: some peers open a stream for each message, a hundred at once. Muxers that
-/// see one too many give the connection up.
-const MAX_BLOCK_STREAMS: usize = 256;
+/// The same with block exchange. yamux of JavaScript sends as much in a frame as the window has, and ours
+/// gives a connection up at a frame above 1 MiB: so no window may grow beyond that. All windows of a
+/// connection have 1 GiB, of which 256 KiB are kept for each of these streams; 768 KiB are left to grow by.
+///
+/// How many streams there really are is bounded by who reads them: the swarm while they are negotiated (128),
+/// block exchange afterwards.
+const MAX_BLOCK_STREAMS: usize = 4096 - 3;
 
 impl Network {
     /// Listens, starts to dial the configured peers, and returns the two ends: commands go into

@@ -116,6 +116,10 @@ impl Plan {
             peer.last = now;
             peer.delivered += 1;
             peer.owes.remove(digest);
+            // Small blocks come instead of the word that they are there.
+            if matches!(peer.role, Role::Probed(_)) {
+                peer.role = Role::Has;
+            }
         }
         let Some(want) = self.numbers.remove(digest).and_then(|number| self.wants.remove(&number)) else {
             return orders;
@@ -309,6 +313,16 @@ mod tests {
         // What comes late is welcome, and the other one is told.
         let orders = plan.settle(&digest(2), Some(&slow), late);
         assert!(orders.iter().any(|(to, entry)| *to == fast && entry.cancel));
+    }
+
+    #[test]
+    fn a_small_root_comes_instead_of_the_word_that_it_is_there() {
+        let (mut plan, peer, now) = (Plan::new(cid(0)), PeerId::random(), Instant::now());
+        plan.join(peer, now);
+        plan.want(cid(0));
+        plan.settle(&digest(0), Some(&peer), now);
+        plan.want(cid(1));
+        assert_eq!(plan.step(now).len(), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod database;
 mod devnet;
 mod disk;
 mod harness;
+mod helia;
 mod hostile_peers;
 mod interop;
 mod kills;
