@@ -16,6 +16,7 @@ mod hostile_http;
 mod hostile_money;
 mod ipfs;
 mod ipfs_archives;
+mod ipfs_blocks;
 mod ipfs_nodes;
 mod limits;
 mod lists;

@@ -63,12 +63,16 @@ fn tree(size: u32) -> (Cid, MemoryBlocks, Vec<u8>) {
     (root, blocks, content)
 }
 
+/// How long a fetch that is stuck waits for another peer. Only the tests of what nobody has take so long.
+const ARRIVAL: Duration = Duration::from_secs(3);
+
 /// Everything below `root`, or none when nobody has it.
 async fn fetch(node: &Node, root: Cid) -> Option<MemoryBlocks> {
     let mut session = node.handle.bitswap().unwrap().session(root);
     let mut walk = DagWalk::new(root, Limits::default());
     let mut here: HashMap<[u8; 32], Bytes> = HashMap::new();
     let mut blocks = MemoryBlocks::default();
+    let mut stuck = false;
     while let Some(wanted) = walk.wanted().copied() {
         if let Some(block) = here.get(&wanted.digest().unwrap()) {
             walk.supply(block).unwrap();
@@ -80,9 +84,14 @@ async fn fetch(node: &Node, root: Cid) -> Option<MemoryBlocks> {
                 session.want(*cid);
             }
         });
-        match session.next().await {
-            SessionEvent::Block { cid, data, .. } => drop(here.insert(cid.digest().unwrap(), data)),
-            SessionEvent::Stuck => return None,
+        // Peers may be on their way still.
+        match tokio::time::timeout(if stuck { ARRIVAL } else { PATIENCE }, session.next()).await {
+            Ok(SessionEvent::Block { cid, data, .. }) => {
+                stuck = false;
+                here.insert(cid.digest().unwrap(), data);
+            }
+            Ok(SessionEvent::Stuck) => stuck = true,
+            Err(_) => return None,
         }
     }
     Some(blocks)
