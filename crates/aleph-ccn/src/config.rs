@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::defaults;
 
 pub use api::{ApiConfig, LimitsConfig, OperatorsConfig, UploadsConfig};
-pub use files::{FilesConfig, IpfsConfig, S3Config};
+pub use files::{DhtKind, FilesConfig, IpfsConfig, S3Config};
 
 /// Settings of a core node, one table a part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ pub(crate) mod pieces;
 mod tar;
 mod verifier;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use aleph_blobs::{Blob, BlobError, BlobStore, BlobWriter, S3Options, Withdrawal, Withdrawn};
@@ -36,6 +37,9 @@ const BLOCKS_AT_ONCE: usize = 8 * aleph_cid::MAX_INDEXED;
 
 /// KiB of all folders together that are being added.
 const ADDED_AT_ONCE: usize = 128 * 1024;
+
+/// Contents that others are told of.
+const MOST_TOLD: usize = 16_384;
 
 /// Files whose blocks are looked for at once: all of their bytes are hashed.
 const MAPS: usize = 2;
@@ -299,6 +303,15 @@ impl Files {
         self.indexes.forget(&name);
         self.trees.forget(&name);
         Ok(Taken::Out(taken))
+    }
+
+    /// The CIDs of what is here, as many as are told to others; on the calling thread.
+    pub(crate) fn roots(&self) -> HashSet<Cid> {
+        let names = self.blobs.iter().chain(self.archives.iter()).filter_map(Result::ok);
+        let cids = names
+            .filter(|(name, _)| name.kind() == HashKind::Ipfs)
+            .filter_map(|(name, _)| Cid::try_from(&name).ok());
+        cids.take(MOST_TOLD).collect()
     }
 
     /// Room for another file whose blocks are looked for.

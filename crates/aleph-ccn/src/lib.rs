@@ -31,7 +31,7 @@ pub mod stepped;
 
 pub use collector::{CollectError, CollectReport, Collector};
 pub use config::{
-    ApiConfig, Config, FilesConfig, HttpConfig, IpfsConfig, KeyKind, LimitsConfig, NetworkConfig,
+    ApiConfig, Config, DhtKind, FilesConfig, HttpConfig, IpfsConfig, KeyKind, LimitsConfig, NetworkConfig,
     OperatorsConfig, P2pConfig, PipelineConfig, PlacementConfig, S3Config, StorageConfig, UploadsConfig,
 };
 pub use files::OpenError;

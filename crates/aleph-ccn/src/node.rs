@@ -1,11 +1,13 @@
 //! A core node as a whole: its parts, their start and their end.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aleph_blobs::BlobStore;
+use aleph_cid::Cid;
 use aleph_crypto::AuthKey;
 use aleph_http::Limits;
 use aleph_p2p::{Announce, BlockSource, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::collector::Collector;
-use crate::config::Config;
+use crate::config::{Config, DhtKind};
 use crate::defaults;
 use crate::files::{self, Files, OpenError};
 use crate::intake::{catch_up::CatchUp, exchange::Exchange, genesis, gossip};
@@ -28,7 +30,7 @@ use crate::peers::{HttpPeers, follow_node_list};
 use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError, PipelineOptions, PipelineThreads};
 use crate::placement::{Placement, PlacementError};
 use crate::removals::Removals;
-use crate::resolve::{BlockPlaces, NotAPeer, Resolver};
+use crate::resolve::{self, BlockPlaces, NotAPeer, Resolver};
 use crate::{api, outlet};
 
 /// Why a node can't start or go on.
@@ -97,7 +99,7 @@ pub enum NodeError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A peer of IPFS of the configuration.
-    #[error("'ipfs.peers' is not valid")]
+    #[error("'ipfs.peers' or 'ipfs.dht_peers' is not valid")]
     IpfsPeer(#[from] NotAPeer),
     /// The peer-to-peer part.
     #[error(transparent)]
@@ -320,7 +322,6 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         files,
         peers.clone(),
         places,
-        client.clone(),
         pipeline.clone(),
         Arc::clone(&metrics),
         node.config.pipeline.patience(),
@@ -347,6 +348,11 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
             let reason = crate::pipeline::refusal_text(&rejection);
             return Err(NodeError::GenesisRefused { hash, reason });
         }
+    }
+    if let Some(network) = &node.network
+        && node.config.ipfs.dht != DhtKind::Off
+    {
+        tasks.spawn(tell_contents(network.clone(), node.files.clone(), stopping.clone()));
     }
     let exchange = node.exchange.clone();
     let catch_up = CatchUp { peers, client, store, exchange, pipeline: pipeline.clone(), metrics };
@@ -395,6 +401,37 @@ impl RunningNode {
 
 fn addresses(texts: &[String]) -> Vec<Address> {
     texts.iter().map(|text| Address::from(text.as_str())).collect()
+}
+
+/// Pause between two contents that others are told of, and between two looks at what came.
+const TELL_PAUSE: Duration = Duration::from_millis(100);
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// Tells the distributed table what is here, and what has come since.
+async fn tell_contents(network: NetworkHandle, files: Files, stopping: CancellationToken) {
+    let mut told = HashSet::new();
+    let telling = async {
+        loop {
+            let all = files.clone();
+            let roots = tokio::task::spawn_blocking(move || all.roots()).await.unwrap_or_default();
+            let gone: Vec<Cid> = told.difference(&roots).copied().collect();
+            for cid in gone {
+                told.remove(&cid);
+                network.stop_providing(cid).await;
+            }
+            for cid in roots {
+                if told.insert(cid) {
+                    network.provide(cid).await;
+                    tokio::time::sleep(TELL_PAUSE).await;
+                }
+            }
+            tokio::time::sleep(TELL_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = telling => {}
+    }
 }
 
 /// Rejects overdue messages.
@@ -460,6 +497,7 @@ async fn start_network(
         .clone()
         .or_else(|| (!http.ip().is_unspecified()).then(|| format!("http://{http}")));
     let network = aleph_p2p::NetworkConfig {
+        dht: resolve::table_of(&config.ipfs)?,
         listen: vec![listen],
         peers,
         believe_everybody: config.p2p.believe_everybody,

@@ -34,8 +34,7 @@ mod tree;
 
 use http::Http;
 use race::{Progress, Stage, race};
-pub(crate) use tree::BlockPlaces;
-pub(crate) use tree::NotAPeer;
+pub(crate) use tree::{BlockPlaces, NotAPeer, table_of};
 
 /// Fetches at once.
 const FETCHES: usize = 16;
@@ -83,7 +82,6 @@ impl Resolver {
         files: Files,
         peers: HttpPeers,
         places: BlockPlaces,
-        client: reqwest::Client,
         pipeline: Pipeline,
         metrics: Arc<Metrics>,
         patience: Duration,
@@ -93,7 +91,7 @@ impl Resolver {
             inner: Arc::new(Inner {
                 files,
                 peers,
-                client,
+                client: places.client.clone(),
                 pipeline,
                 metrics,
                 under_way: Mutex::default(),

@@ -30,6 +30,28 @@ pub struct NetworkConfig {
     pub address_book: Option<PathBuf>,
     /// Where blocks of IPFS come from that peers ask for; none exchanges no blocks at all.
     pub blocks: Option<Arc<dyn BlockSource>>,
+    /// Where it is told and looked up who has what; none takes no part in it.
+    pub dht: Option<DhtConfig>,
+}
+
+/// A distributed table (Kademlia) of who has which content.
+#[derive(Debug, Clone)]
+pub struct DhtConfig {
+    /// Which one.
+    pub scope: DhtScope,
+    /// Peers to begin with; those without an identity are left out.
+    pub bootstrap: Vec<ConfiguredPeer>,
+}
+
+/// Which distributed table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DhtScope {
+    /// One of machines that reach each other without the internet: that of `/ipfs/lan/kad/1.0.0`. This node
+    /// keeps a part of it.
+    Private,
+    /// That of the public network of IPFS, `/ipfs/kad/1.0.0`. This node keeps a part of it if it knows under
+    /// which address others reach it ([`Announce::address`]).
+    Public,
 }
 
 impl Default for NetworkConfig {
@@ -43,6 +65,7 @@ impl Default for NetworkConfig {
             limits: Limits::default(),
             address_book: None,
             blocks: None,
+            dht: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use aleph_cid::Cid;
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +36,10 @@ impl fmt::Debug for NetworkHandle {
 pub(crate) enum Command {
     Publish { payload: Vec<u8>, reply: Option<oneshot::Sender<Result<PublishOutcome, PublishError>>> },
     Dial(ConfiguredPeer),
+    Provide(Cid),
+    StopProviding(Cid),
+    FindProviders(Cid),
+    Meet { peer: PeerId, addresses: Vec<Multiaddr> },
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -187,6 +192,24 @@ impl NetworkHandle {
     /// Block exchange, unless it is off ([`crate::NetworkConfig::blocks`]).
     pub fn bitswap(&self) -> Option<&Bitswap> {
         self.shared.bitswap.as_ref()
+    }
+
+    /// Tells the distributed table that this node has something, and tells it again every 22 hours. Without
+    /// a table ([`crate::NetworkConfig::dht`]) nothing happens.
+    pub async fn provide(&self, cid: Cid) {
+        // A network that is shut down tells nothing.
+        let _ = self.commands.send(Command::Provide(cid)).await;
+    }
+
+    /// Tells it no more. Others forget it within two days.
+    pub async fn stop_providing(&self, cid: Cid) {
+        let _ = self.commands.send(Command::StopProviding(cid)).await;
+    }
+
+    /// Looks up in the distributed table who has something, and connects to some of them: sessions of
+    /// [`Bitswap`] ask them then.
+    pub async fn find_providers(&self, cid: Cid) {
+        let _ = self.commands.send(Command::FindProviders(cid)).await;
     }
 
     /// Counts since start.

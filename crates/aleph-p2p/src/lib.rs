@@ -56,7 +56,7 @@ mod streams;
 pub use announcement::{Announcement, PeerType};
 pub use ask::{AnswerLimits, AskError, SYNC_PROTOCOL};
 pub use bitswap::{Bitswap, BlockSource, BlockStats, Session, SessionEvent};
-pub use config::{Announce, ConfiguredPeer, InvalidPeer, Limits, NetworkConfig, Topics};
+pub use config::{Announce, ConfiguredPeer, DhtConfig, DhtScope, InvalidPeer, Limits, NetworkConfig, Topics};
 pub use defaults::{MAX_PUBLISH, OUTBOX_FOR, VERDICT_WITHIN};
 pub use error::{PublishError, StartError};
 pub use event::{Event, GossipId, PublishOutcome, Received, Ticket, Verdict};

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt as _;
 use libp2p::core::transport::TransportError;
@@ -16,13 +16,16 @@ use tokio::sync::mpsc;
 
 use crate::ask::Conversations;
 use crate::bitswap::streams;
-use crate::handle::{Counters, Shared};
+use crate::handle::{Command, Counters, Shared};
 use crate::peers::PeerTable;
 use crate::standing::Standings;
 use crate::streams::Streams;
-use crate::{ConfiguredPeer, Event, NetworkConfig, NetworkHandle, NodeKey, StartError, book, defaults};
+use crate::{
+    ConfiguredPeer, DhtScope, Event, NetworkConfig, NetworkHandle, NodeKey, StartError, book, defaults,
+};
 
 mod behaviour;
+mod dht;
 mod dialer;
 mod gate;
 mod gossip;
@@ -52,6 +55,9 @@ const MAX_STREAMS: usize = 64;
 /// block exchange afterwards.
 const MAX_BLOCK_STREAMS: usize = 4096 - 3;
 
+/// Pause between two looks for the peers that the distributed table begins with.
+const BOOTSTRAP_EVERY: Duration = Duration::from_secs(600);
+
 impl Network {
     /// Listens, starts to dial the configured peers, and returns the two ends: commands go into
     /// the handle, events come out of the channel.
@@ -79,6 +85,7 @@ impl Network {
         };
         let mut swarm = build(&config, key, &standings, streams)?;
         let listening = listen(&mut swarm, &config.listen).await?;
+        let listened = Some(listening.clone());
         let me = *swarm.local_peer_id();
         tracing::info!(peer = %me, ?listening, "gossip is listening");
 
@@ -98,11 +105,40 @@ impl Network {
             conversations: Conversations::default(),
             bitswap,
         });
+        if let Some(dht) = &config.dht {
+            let own = config.announce.address.clone();
+            let listened = listened.filter(|_| dht.scope == DhtScope::Private).into_iter().flatten();
+            own.into_iter().chain(listened).for_each(|address| swarm.add_external_address(address));
+        }
         let (commands, incoming) = mpsc::channel(config.limits.commands.max(1));
+        if let Some(dht) = &config.dht {
+            tokio::spawn(bootstrap(dht.bootstrap.clone(), commands.downgrade()));
+        }
         let (events, outgoing) = mpsc::channel(config.limits.events.max(1));
         let task = task::Task::new(swarm, config, Arc::clone(&shared), incoming, events);
         tokio::spawn(Box::pin(task.run()));
         Ok((NetworkHandle::new(commands, shared), outgoing))
+    }
+}
+
+/// Tells the distributed table whom to begin with, now and again: names may lead elsewhere later.
+async fn bootstrap(peers: Vec<ConfiguredPeer>, commands: mpsc::WeakSender<Command>) {
+    loop {
+        for configured in &peers {
+            let Some(peer) = configured.peer_id() else { continue };
+            let addresses = match name_of(&configured.address) {
+                None => vec![configured.address.clone()],
+                Some((host, port, family)) => look_up(&host, port, family).await.unwrap_or_default(),
+            };
+            let Some(commands) = commands.upgrade() else { return };
+            if commands.send(Command::Meet { peer, addresses }).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(BOOTSTRAP_EVERY).await;
+        if commands.upgrade().is_none() {
+            return;
+        }
     }
 }
 

@@ -59,6 +59,11 @@ pub struct IpfsConfig {
     pub peers: Vec<String>,
     /// Gateways of IPFS that give single blocks, such as `https://ipfs.io`: what comes is checked.
     pub gateways: Vec<String>,
+    /// Where it is told who has what, and looked up: `off`, `private` (machines that reach each other without
+    /// the internet) or `public` (the network of IPFS; set `p2p.announce`, or nobody finds this node).
+    pub dht: DhtKind,
+    /// Peers that the table begins with: `/ip4/…/tcp/4001/p2p/…`.
+    pub dht_peers: Vec<String>,
     /// Bytes of one file under a CID, uploaded or fetched.
     pub file_bytes: u64,
     /// Bytes of one archive, uploaded or fetched.
@@ -74,8 +79,23 @@ impl Default for IpfsConfig {
             bitswap: true,
             peers: Vec::new(),
             gateways: Vec::new(),
+            dht: DhtKind::Off,
+            dht_peers: Vec::new(),
             file_bytes: 1 << 30,
             archive_bytes: 4 << 30,
         }
     }
+}
+
+/// Distributed tables of who has what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DhtKind {
+    /// None.
+    #[default]
+    Off,
+    /// Of machines that reach each other without the internet.
+    Private,
+    /// Of the public network of IPFS.
+    Public,
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use aleph_cid::{Cid, MAX_BLOCK};
-use aleph_p2p::{Bitswap, ConfiguredPeer, NetworkHandle, PeerId, Session, SessionEvent};
+use aleph_p2p::{Bitswap, ConfiguredPeer, DhtConfig, DhtScope, NetworkHandle, PeerId, Session, SessionEvent};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use super::partial::{Partial, PartialError, Partials};
 use super::race::Progress;
 use super::{STALL, rand_unit};
-use crate::config::Config;
+use crate::config::{Config, DhtKind, IpfsConfig};
 use crate::files::Files;
 use crate::files::archive::ImportError;
 
@@ -34,6 +34,9 @@ const TREE_STALL: Duration = Duration::from_secs(30);
 
 /// How long peers that were just dialled have to come.
 const ARRIVAL: Duration = Duration::from_secs(6);
+
+/// The same where it is looked up first who they are.
+const LOOKED_UP: Duration = Duration::from_secs(20);
 
 /// When peers bring nothing for this long, gateways are asked, somewhat earlier or later on each node.
 const GATEWAYS_AFTER: Duration = Duration::from_secs(3);
@@ -66,11 +69,34 @@ pub struct NotAPeer {
     source: Option<aleph_p2p::InvalidPeer>,
 }
 
+fn parsed(text: &str) -> Result<(PeerId, ConfiguredPeer), NotAPeer> {
+    let wrong = |source| NotAPeer { text: text.to_owned(), source };
+    let peer: ConfiguredPeer = text.parse().map_err(|error| wrong(Some(error)))?;
+    let id = peer.peer_id().ok_or_else(|| wrong(None))?;
+    Ok((id, peer))
+}
+
+/// The distributed table that the settings name.
+///
+/// # Errors
+/// A peer of `ipfs.dht_peers` is no address with an identity.
+pub(crate) fn table_of(config: &IpfsConfig) -> Result<Option<DhtConfig>, NotAPeer> {
+    let scope = match config.dht {
+        DhtKind::Off => return Ok(None),
+        DhtKind::Private => DhtScope::Private,
+        DhtKind::Public => DhtScope::Public,
+    };
+    let bootstrap = config.dht_peers.iter().map(|text| parsed(text).map(|(_, peer)| peer));
+    Ok(Some(DhtConfig { scope, bootstrap: bootstrap.collect::<Result<_, _>>()? }))
+}
+
 /// Where blocks are asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockPlaces {
     pub(super) partials: Partials,
     pub(super) bitswap: Option<Bitswap>,
+    /// Where it is looked up who has what, if anywhere.
+    pub(super) table: Option<NetworkHandle>,
     /// Peers of IPFS that are asked for everything.
     pub(super) peers: Vec<(PeerId, aleph_p2p::Multiaddr)>,
     /// Without a slash at the end.
@@ -111,12 +137,7 @@ impl BlockPlaces {
         network: Option<&NetworkHandle>,
         client: reqwest::Client,
     ) -> Result<Self, NotAPeer> {
-        let peers = config.ipfs.peers.iter().map(|text| {
-            let wrong = |source: Option<aleph_p2p::InvalidPeer>| NotAPeer { text: text.clone(), source };
-            let peer: ConfiguredPeer = text.parse().map_err(|error| wrong(Some(error)))?;
-            let id = peer.peer_id().ok_or_else(|| wrong(None))?;
-            Ok((id, peer.address))
-        });
+        let peers = config.ipfs.peers.iter().map(|text| parsed(text));
         let gateways = config.ipfs.gateways.iter().map(|url| url.trim_end_matches('/').to_owned());
         Ok(Self {
             // As much again as the largest tree may have: what is older makes room.
@@ -125,7 +146,8 @@ impl BlockPlaces {
                 config.ipfs.archive_bytes.saturating_mul(2),
             ),
             bitswap: network.and_then(NetworkHandle::bitswap).cloned(),
-            peers: peers.collect::<Result<_, _>>()?,
+            table: network.filter(|_| config.ipfs.dht != DhtKind::Off).cloned(),
+            peers: peers.map(|peer| peer.map(|(id, peer)| (id, peer.address))).collect::<Result<_, _>>()?,
             gateways: gateways.collect(),
             client,
         })
@@ -192,7 +214,8 @@ struct Fetch<'a> {
     /// Asked of gateways now.
     asked: HashSet<[u8; 32]>,
     started: Instant,
-    dialled: bool,
+    /// How long peers may be on their way.
+    arrival: Duration,
     stuck: bool,
     brought: Brought,
 }
@@ -208,6 +231,9 @@ impl<'a> Fetch<'a> {
                 bitswap.connect(*peer, vec![address.clone()]).await;
             }
         }
+        if let Some(table) = &places.table {
+            table.find_providers(root).await;
+        }
         Self {
             places,
             stuck: session.is_none(),
@@ -221,7 +247,11 @@ impl<'a> Fetch<'a> {
             gateways_from: GATEWAYS_AFTER.mul_f64(0.5 + rand_unit()),
             asked: HashSet::new(),
             started: Instant::now(),
-            dialled: !places.peers.is_empty(),
+            arrival: match (&places.table, places.peers.is_empty()) {
+                (Some(_), _) => LOOKED_UP,
+                (None, false) => ARRIVAL,
+                (None, true) => Duration::ZERO,
+            },
             brought: Brought::default(),
         }
     }
@@ -359,7 +389,7 @@ impl<'a> Fetch<'a> {
     }
 
     fn check_hope(&self, requests: usize) -> Result<(), TreeError> {
-        let arriving = self.dialled && self.started.elapsed() < ARRIVAL;
+        let arriving = self.started.elapsed() < self.arrival;
         if self.stuck && requests == 0 && self.gateways.is_empty() && !arriving {
             return Err(TreeError::Nowhere);
         }

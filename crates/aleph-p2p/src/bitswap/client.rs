@@ -97,11 +97,11 @@ impl Plan {
         }
     }
 
-    /// Adds a block to what is wanted; false for one that never travels.
+    /// Adds a block to what is wanted; whether it is new. One that stands inside its CID never travels.
     pub(super) fn want(&mut self, cid: Cid) -> bool {
         let Some(digest) = cid.digest() else { return false };
         if self.numbers.contains_key(&digest) {
-            return true;
+            return false;
         }
         self.last_number += 1;
         self.numbers.insert(digest, self.last_number);

@@ -64,8 +64,8 @@ impl Session {
         let Some(digest) = cid.digest() else { return };
         if self.plan.want(cid) {
             self.engine.state.lock().register(digest, self.id);
+            self.told_stuck = false;
         }
-        self.told_stuck = false;
     }
 
     /// The block came from elsewhere.
@@ -115,6 +115,7 @@ impl Session {
                     let Some(digest) = cid.digest() else { continue };
                     let orders = self.plan.settle(&digest, Some(&from), now);
                     self.engine.send(orders);
+                    self.told_stuck = false;
                     return SessionEvent::Block { cid, data, from };
                 }
             }

@@ -6,11 +6,12 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{identify, ping};
 use parking_lot::Mutex;
 
+use super::dht::{self, Dht};
 use super::gate::Gate;
 use super::gossip::Gossip;
-use crate::NetworkConfig;
 use crate::bitswap::streams;
 use crate::standing::Standings;
+use crate::{DhtScope, NetworkConfig};
 
 /// What identify calls the family of protocols, as every node of IPFS does.
 const IDENTIFY: &str = "ipfs/0.1.0";
@@ -33,6 +34,7 @@ pub(crate) struct Behaviour {
     /// Tells peers which protocols are spoken here: those of IPFS don't try without.
     pub(crate) identify: Toggle<identify::Behaviour>,
     blocks: Toggle<streams::Behaviour>,
+    pub(crate) dht: Toggle<Dht>,
 }
 
 impl Behaviour {
@@ -42,11 +44,13 @@ impl Behaviour {
         standings: &Arc<Mutex<Standings>>,
         blocks: Option<streams::Behaviour>,
     ) -> Result<Self, String> {
-        let identify = blocks.is_some().then(|| {
+        let dht = config.dht.as_ref().map(|config| dht::behaviour(config, key.public().to_peer_id()));
+        let is_private = config.dht.as_ref().is_some_and(|dht| dht.scope == DhtScope::Private);
+        let identify = (blocks.is_some() || dht.is_some()).then(|| {
             let config = identify::Config::new(IDENTIFY.to_owned(), key.public())
                 .with_agent_version(config.announce.version.replace(' ', "/"))
-                // Which addresses this machine has is told to who is told anyway: by announcements.
-                .with_hide_listen_addrs(true);
+                // Elsewhere the addresses of this machine are the affair of announcements.
+                .with_hide_listen_addrs(!is_private);
             identify::Behaviour::new(config)
         });
         Ok(Self {
@@ -56,6 +60,7 @@ impl Behaviour {
             streams: libp2p_stream::Behaviour::new(),
             identify: identify.into(),
             blocks: blocks.into(),
+            dht: dht.into(),
         })
     }
 }

@@ -24,6 +24,7 @@ use crate::{Event, NetworkConfig, PublishError, PublishOutcome, Verdict, gossip_
 
 mod announcing;
 mod dialing;
+mod finding;
 mod incoming;
 
 /// Events that could not be handed over at once; the channel behind them is the real queue.
@@ -182,6 +183,10 @@ impl Task {
                 self.dialer.configure(&peer, Instant::now());
                 self.dial_due();
             }
+            Some(Command::Provide(cid)) => self.provide(&cid),
+            Some(Command::StopProviding(cid)) => self.stop_providing(&cid),
+            Some(Command::FindProviders(cid)) => self.find_providers(&cid),
+            Some(Command::Meet { peer, addresses }) => self.meet(peer, addresses),
             Some(Command::Publish { payload, reply }) => {
                 let outcome = self.publish(payload);
                 match (reply, outcome) {

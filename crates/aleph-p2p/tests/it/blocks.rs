@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aleph_cid::{Cid, DagWalk, FileBuilder, Layout, Limits, MemoryBlocks, read_file};
-use aleph_p2p::{BlockSource, Event, SessionEvent};
+use aleph_p2p::{BlockSource, DhtConfig, DhtScope, Event, SessionEvent};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use parking_lot::Mutex;
@@ -160,4 +160,31 @@ async fn a_peer_that_lies_is_not_believed_and_another_one_is_asked() {
     let peers = reader.handle.peers();
     let liar = peers.iter().find(|info| info.peer == liar.id()).unwrap();
     assert!(liar.standing.faults.iter().any(|fault| fault.offence == aleph_p2p::Offence::UnaskedBlock));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_something_is_found_in_the_table() {
+    let with_table = async |shelf: Shelf, bootstrap: &[&Node]| {
+        let bootstrap = bootstrap.iter().map(|node| node.as_peer()).collect();
+        let dht = Some(DhtConfig { scope: DhtScope::Private, bootstrap });
+        let config = aleph_p2p::NetworkConfig { blocks: Some(Arc::new(shelf)), dht, ..config(&[]) };
+        Node::with(config, key()).await
+    };
+    let (root, blocks, _) = tree(100_000);
+    let middle = with_table(Shelf::default(), &[]).await;
+    let giver = with_table(Shelf::of(&blocks), &[&middle]).await;
+    let reader = with_table(Shelf::default(), &[&middle]).await;
+    let found = async {
+        loop {
+            // Again: the table may have no peers yet, or not have heard of it.
+            giver.handle.provide(root).await;
+            reader.handle.find_providers(root).await;
+            if let Some(blocks) = fetch(&reader, root).await {
+                return blocks;
+            }
+        }
+    };
+    let fetched = tokio::time::timeout(PATIENCE, found).await.unwrap();
+    assert_eq!(fetched.len(), blocks.len());
+    assert!(reader.handle.peers().iter().any(|info| info.peer == giver.id()));
 }

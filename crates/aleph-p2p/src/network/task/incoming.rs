@@ -23,9 +23,8 @@ impl Task {
             SwarmEvent::Behaviour(BehaviourEvent::Gate(event)) => match event {},
             SwarmEvent::Behaviour(BehaviourEvent::Streams(())) => {}
             SwarmEvent::Behaviour(BehaviourEvent::Blocks(event)) => match event {},
-            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => {
-                tracing::trace!(?event, "identify");
-            }
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Dht(event)) => self.on_dht(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
