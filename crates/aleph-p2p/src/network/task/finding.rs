@@ -57,10 +57,10 @@ impl Task {
                 QueryResult::Bootstrap(Err(error)) => tracing::debug!(%error, "the table has no peers"),
                 _ => {}
             },
-            // Others' providers have half of the room, so that this node's own always find some.
+            // Only who has something itself may tell of it: the protocol sees to that.
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 if let Some(table) = self.swarm.behaviour_mut().dht.as_mut() {
-                    // A full table takes no more.
+                    // A full table takes no more, until what it has expires.
                     let _ = table.store_mut().add_provider(record);
                 }
             }
