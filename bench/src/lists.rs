@@ -368,6 +368,8 @@ impl Material {
 
 /// What came out for a group.
 struct Figures {
+    /// Milliseconds of the slowest path when each was asked for the first time.
+    first: f64,
     /// Milliseconds, ascending.
     latencies: Vec<f64>,
     per_second: f64,
@@ -428,8 +430,9 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         report.line(
             format_args!("{:<44}", group.name),
             format_args!(
-                "p50 {p50:7.2} ms  p99 {p99:8.2} ms  max {:8.2} ms  {:7.0}/s  node {:7.0} µs  load {:.1}{}",
+                "p50 {p50:7.2} ms  p99 {p99:8.2} ms  max {:8.2} ms  first {:7.1} ms  {:7.0}/s  node {:7.0} µs  load {:.1}{}",
                 figures.at(1.0),
+                figures.first,
                 figures.per_second,
                 figures.cpu_micros,
                 machine::load(),
@@ -442,7 +445,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         );
         report.data(json!({
             "group": group.name, "requests": figures.latencies.len(), "p50_ms": p50, "p99_ms": p99,
-            "max_ms": figures.at(1.0), "per_second": figures.per_second,
+            "max_ms": figures.at(1.0), "first_ms": figures.first, "per_second": figures.per_second,
             "node_cpu_micros_per_request": figures.cpu_micros, "load": machine::load(),
         }));
         count += 1;
@@ -459,6 +462,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 }
 
 async fn measure(node: &Served, options: &Options, group: &Group) -> Result<Figures> {
+    // What the first request after a start has to read is told by itself.
+    let mut first = 0.0f64;
+    let mut client = Client::connect(&node.address).await?;
+    for path in &group.paths {
+        let sent = Instant::now();
+        client.send(Method::GET, path, Bytes::new()).await?;
+        first = first.max(sent.elapsed().as_secs_f64() * 1e3);
+    }
     let paths = Arc::new(group.paths.clone());
     let next = Arc::new(AtomicUsize::new(0));
     let cpu = machine::cpu_seconds(node.pid());
@@ -504,5 +515,5 @@ async fn measure(node: &Served, options: &Options, group: &Group) -> Result<Figu
             (group.paths[number].chars().take(160).collect(), mean)
         });
     let count = latencies.len() as f64;
-    Ok(Figures { latencies, per_second: count / wall, cpu_micros: cpu / count * 1e6, slowest })
+    Ok(Figures { first, latencies, per_second: count / wall, cpu_micros: cpu / count * 1e6, slowest })
 }
