@@ -255,7 +255,17 @@ async fn put_files(node: &Node) -> Result<()> {
 
 /// A stopped node's folder with `count` messages of all types, made once.
 pub(crate) async fn existing(cache: &Path, count: usize) -> Result<PathBuf> {
-    let folder = cache.join(format!("existing-v{EXISTING_VERSION}-{count}"));
+    existing_of(cache, count, false).await
+}
+
+/// The same with messages that are signed as they must be, for another node to verify.
+pub(crate) async fn existing_signed(cache: &Path, count: usize) -> Result<PathBuf> {
+    existing_of(cache, count, true).await
+}
+
+async fn existing_of(cache: &Path, count: usize, signed: bool) -> Result<PathBuf> {
+    let signs = if signed { "signed-" } else { "" };
+    let folder = cache.join(format!("existing-{signs}v{EXISTING_VERSION}-{count}"));
     if folder.exists() {
         return Ok(folder);
     }
@@ -269,7 +279,7 @@ pub(crate) async fn existing(cache: &Path, count: usize) -> Result<PathBuf> {
     let node = Arc::clone(&running.node);
     let serving = tokio::spawn(running.serve());
     put_files(&node).await?;
-    let recipe = Recipe { first: 0, count, mix: true, chain: Chain::Eth, signed: false };
+    let recipe = Recipe { first: 0, count, mix: true, chain: Chain::Eth, signed };
     let keys = Keys::new(recipe.chain)?;
     for start in (0..count).step_by(FILL_CHUNK) {
         let messages = recipe.messages(&keys, start, FILL_CHUNK.min(count - start))?;

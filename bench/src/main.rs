@@ -5,6 +5,7 @@
 
 mod aggregates;
 mod balances;
+mod catch_up;
 mod corpus;
 mod files;
 mod http;
@@ -44,6 +45,8 @@ enum Scenario {
     },
     /// Many accounts with balances: the hourly job over them, and what is taken in meanwhile
     Balances(balances::Options),
+    /// An empty node that gets everything from another, and is killed on the way
+    CatchUp(catch_up::Options),
     /// `POST /api/v0/messages` from many clients beside the node
     Http {
         /// How many signed messages of about 1 KB
@@ -93,6 +96,12 @@ enum Scenario {
         /// Gossip on
         #[arg(long)]
         p2p: bool,
+        /// A peer to dial
+        #[arg(long)]
+        peer: Option<String>,
+        /// The base URL of another node
+        #[arg(long)]
+        http_peer: Option<String>,
     },
 }
 
@@ -107,6 +116,7 @@ fn main() -> Result<()> {
             Scenario::Ingest(options) => ingest::run(options).await,
             Scenario::Aggregates { elements, json } => aggregates::run(elements, json).await,
             Scenario::Balances(options) => balances::run(options).await,
+            Scenario::CatchUp(options) => catch_up::run(options).await,
             Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
             Scenario::Lists(options) => lists::run(options).await,
             Scenario::Idle { p2p } => serve::idle(p2p).await,
@@ -115,7 +125,12 @@ fn main() -> Result<()> {
             }
             Scenario::Files { mib } => files::run(mib).await,
             Scenario::Weather(options) => weather::run(options).await,
-            Scenario::Serve { data_dir, p2p } => serve::serve(data_dir, p2p).await,
+            Scenario::Serve { data_dir, p2p, peer, http_peer } => {
+                let mut config = serve::config(data_dir, p2p);
+                config.p2p.peers.extend(peer);
+                config.network.http_peers.extend(http_peer);
+                serve::serve(config).await
+            }
         }
     })
 }

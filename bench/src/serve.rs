@@ -33,10 +33,11 @@ pub(crate) fn config(data_dir: PathBuf, p2p: bool) -> Config {
 }
 
 /// Runs a node and tells its address on standard output.
-pub(crate) async fn serve(data_dir: PathBuf, p2p: bool) -> Result<()> {
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
+pub(crate) async fn serve(config: Config) -> Result<()> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let stop = CancellationToken::new();
-    let running = aleph_ccn::start(config(data_dir, p2p), stop.clone()).await?;
+    let running = aleph_ccn::start(config, stop.clone()).await?;
     println!("{}", running.address);
     let signal = stop.clone();
     tokio::spawn(async move {
@@ -60,11 +61,16 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(data_dir: &std::path::Path, p2p: bool) -> Result<Self> {
+        Self::start_with(data_dir, if p2p { &["--p2p"] } else { &[] })
+    }
+
+    /// With further arguments of `bench serve`.
+    pub(crate) fn start_with(
+        data_dir: &std::path::Path,
+        arguments: &[impl AsRef<std::ffi::OsStr>],
+    ) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve").arg("--data-dir").arg(data_dir).stdout(Stdio::piped());
-        if p2p {
-            command.arg("--p2p");
-        }
+        command.arg("serve").arg("--data-dir").arg(data_dir).args(arguments).stdout(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn()?;
         let mut line = String::new();
@@ -81,6 +87,13 @@ impl Served {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// With -9.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod genesis;
 pub(crate) mod gossip;
 pub(crate) mod known;
 mod refusals;
+mod snapshot;
 pub(crate) mod tombstones;
 
 pub(crate) use refusals::Refusals;

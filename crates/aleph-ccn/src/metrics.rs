@@ -1,10 +1,10 @@
 //! What the node counts. The API renders it (`spec: ccn-api.md §11`).
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
-use parking_lot::Mutex;
+mod catching_up;
+
+pub use catching_up::{CatchingUp, PeerState};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -50,79 +50,6 @@ impl Gauge {
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Where catching up with each other node stands, by its base URL.
-#[derive(Debug, Default)]
-pub struct CatchingUp(Mutex<BTreeMap<String, PeerState>>);
-
-/// Where catching up with one other node stands.
-#[derive(Debug, Clone, Default)]
-pub struct PeerState {
-    /// Whether the last comparison came to its end: what the other node had accepted then is here, but for
-    /// messages that this node refuses.
-    pub compared: bool,
-    /// Messages that the present comparison, or the last one, found lacking here.
-    pub wanted: u64,
-    /// Of those, how many are stored.
-    pub stored: u64,
-    /// When the present comparison began.
-    pub since: Option<Instant>,
-    /// When it last answered something useful.
-    pub last_success: Option<Instant>,
-    /// Why the last round failed.
-    pub error: Option<String>,
-}
-
-impl CatchingUp {
-    /// Only these nodes are asked now.
-    pub(crate) fn keep(&self, urls: &[String]) {
-        self.0.lock().retain(|url, _| urls.contains(url));
-    }
-
-    /// A comparison begins; what the last one came to stays until this one finds something.
-    pub(crate) fn begin(&self, url: &str) {
-        let mut peers = self.0.lock();
-        let state = peers.entry(url.to_owned()).or_default();
-        (state.wanted, state.stored, state.since) = (0, 0, Some(Instant::now()));
-    }
-
-    /// The other node has `wanted` more messages that are lacking here.
-    pub(crate) fn wants(&self, url: &str, wanted: usize) {
-        let mut peers = self.0.lock();
-        let state = peers.entry(url.to_owned()).or_default();
-        state.wanted += wanted as u64;
-        (state.last_success, state.error) = (Some(Instant::now()), None);
-        if wanted > 0 {
-            state.compared = false;
-        }
-    }
-
-    /// That many of them are stored.
-    pub(crate) fn got(&self, url: &str, stored: usize) {
-        let mut peers = self.0.lock();
-        let state = peers.entry(url.to_owned()).or_default();
-        state.stored += stored as u64;
-        state.last_success = Some(Instant::now());
-    }
-
-    /// The comparison came to its end.
-    pub(crate) fn compared(&self, url: &str) {
-        let mut peers = self.0.lock();
-        let state = peers.entry(url.to_owned()).or_default();
-        state.compared = true;
-        (state.last_success, state.error) = (Some(Instant::now()), None);
-    }
-
-    /// The node could not be read from.
-    pub(crate) fn failed(&self, url: &str, error: String) {
-        self.0.lock().entry(url.to_owned()).or_default().error = Some(error);
-    }
-
-    /// All of them.
-    pub fn peers(&self) -> BTreeMap<String, PeerState> {
-        self.0.lock().clone()
     }
 }
 

@@ -10,7 +10,9 @@ use aleph_blobs::BlobStore;
 use aleph_cid::Cid;
 use aleph_crypto::AuthKey;
 use aleph_http::Limits;
-use aleph_p2p::{Announce, BlockSource, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics};
+use aleph_p2p::{
+    Announce, AnswerLimits, BlockSource, ConfiguredPeer, Network, NetworkHandle, NodeKey, Topics,
+};
 use aleph_rules::Publishers;
 use aleph_store::Store;
 use aleph_types::Address;
@@ -23,7 +25,11 @@ use crate::collector::Collector;
 use crate::config::{Config, DhtKind};
 use crate::defaults;
 use crate::files::{self, Files, OpenError};
-use crate::intake::{catch_up::CatchUp, exchange::Exchange, genesis, gossip};
+use crate::intake::{
+    catch_up::CatchUp,
+    exchange::{Exchange, QUESTION_MAX},
+    genesis, gossip,
+};
 use crate::metrics::Metrics;
 use crate::money_watch::MoneyWatch;
 use crate::peers::{HttpPeers, follow_node_list};
@@ -295,7 +301,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         blobs,
         files: files.clone(),
         pipeline: pipeline.clone(),
-        exchange: Exchange::new(store.clone()),
+        exchange: Exchange::new(store.clone(), network.clone()),
         network: network.clone(),
         placement: placement.clone(),
         removals: Removals::new(
@@ -355,7 +361,11 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         tasks.spawn(tell_contents(network.clone(), node.files.clone(), stopping.clone()));
     }
     let exchange = node.exchange.clone();
-    let catch_up = CatchUp { peers, client, store, exchange, pipeline: pipeline.clone(), metrics };
+    if let Some(network) = node.network.clone() {
+        tasks.spawn(answer_peers(network, exchange.clone(), stopping.clone()));
+    }
+    let network = node.network.clone();
+    let catch_up = CatchUp { peers, network, client, store, exchange, pipeline: pipeline.clone(), metrics };
     tasks.spawn(catch_up.run(nudge, stopping.clone()));
     tasks.spawn(placement.run(stopping.clone()));
     tasks.spawn(expire(pipeline, stopping.clone()));
@@ -431,6 +441,27 @@ async fn tell_contents(network: NetworkHandle, files: Files, stopping: Cancellat
     tokio::select! {
         () = stopping.cancelled() => {}
         () = telling => {}
+    }
+}
+
+/// What is done at once for peers that catch up. An answer holds some MiB until it is sent.
+const ANSWERS: AnswerLimits = AnswerLimits {
+    question: QUESTION_MAX,
+    streams_per_peer: 8,
+    streams_of_strangers: 32,
+    answers_to_strangers: 4,
+    answers: 6,
+};
+
+/// Answers peers that catch up over libp2p.
+async fn answer_peers(network: NetworkHandle, exchange: Exchange, stopping: CancellationToken) {
+    let answers = network.answer(ANSWERS, move |_, question| {
+        let exchange = exchange.clone();
+        async move { exchange.answer(&question).await.ok() }
+    });
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = answers => {}
     }
 }
 

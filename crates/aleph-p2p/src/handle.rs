@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ask::Conversations;
 use crate::bitswap::Bitswap;
 use crate::defaults::FAULTY_TOLD;
+use crate::key::Signer;
 use crate::peers::{HttpPeer, KnownAddress, PeerInfo, PeerTable};
 use crate::standing::{Standing, Standings};
 use crate::streams::Streams;
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) streams: Streams,
     pub(crate) conversations: Conversations,
     pub(crate) bitswap: Option<Bitswap>,
+    pub(crate) signer: Signer,
 }
 
 /// Counts since start.
@@ -177,6 +179,12 @@ impl NetworkHandle {
     pub fn set_allowed_peers(&self, peers: impl IntoIterator<Item = PeerId>) {
         let peers: HashSet<PeerId> = peers.into_iter().collect();
         self.shared.peers.lock().allow(peers);
+    }
+
+    /// Signs bytes with the node's key: the signature, and the public key for [`crate::signer_of`]. Takes
+    /// a millisecond or two with RSA. `None` if the key can't sign.
+    pub fn sign(&self, message: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        self.shared.signer.sign(message)
     }
 
     /// The identity of this node.

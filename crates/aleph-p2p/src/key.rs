@@ -193,9 +193,41 @@ impl NodeKey {
         }
     }
 
+    /// Signs bytes: the signature, and the public key for [`signer_of`]. `None` if the key can't sign.
+    pub fn sign(&self, message: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        Signer(self.pair.clone()).sign(message)
+    }
+
     pub(crate) fn into_pair(self) -> Keypair {
         self.pair
     }
+}
+
+/// Signs in a node's name, once the network has its key.
+pub(crate) struct Signer(Keypair);
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    pub(crate) fn new(pair: Keypair) -> Self {
+        Self(pair)
+    }
+
+    /// The signature, and the key that it is checked with, as libp2p encodes it.
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let signature = self.0.sign(message).ok()?;
+        Some((signature, self.0.public().encode_protobuf()))
+    }
+}
+
+/// Who signed `message`: the identity of `public_key` (as libp2p encodes it), if the signature is right.
+pub fn signer_of(message: &[u8], signature: &[u8], public_key: &[u8]) -> Option<PeerId> {
+    let key = libp2p::identity::PublicKey::try_decode_protobuf(public_key).ok()?;
+    key.verify(message, signature).then(|| key.to_peer_id())
 }
 
 fn warn_if_readable_by_others(path: &Path) {

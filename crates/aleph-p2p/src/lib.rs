@@ -61,7 +61,7 @@ pub use defaults::{MAX_PUBLISH, OUTBOX_FOR, VERDICT_WITHIN};
 pub use error::{PublishError, StartError};
 pub use event::{Event, GossipId, PublishOutcome, Received, Ticket, Verdict};
 pub use handle::{NetworkHandle, Stats};
-pub use key::{KeyError, KeyType, NodeKey};
+pub use key::{KeyError, KeyType, NodeKey, signer_of};
 pub use libp2p::{Multiaddr, PeerId};
 pub use network::Network;
 pub use payload::{decode_payload, encode_payload, gossip_id};

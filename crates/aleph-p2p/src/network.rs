@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::ask::Conversations;
 use crate::bitswap::streams;
 use crate::handle::{Command, Counters, Shared};
+use crate::key::Signer;
 use crate::peers::PeerTable;
 use crate::standing::Standings;
 use crate::streams::Streams;
@@ -76,6 +77,7 @@ impl Network {
             standings.believe_everybody();
         }
         let standings = Arc::new(Mutex::new(standings));
+        let signer = Signer::new(key.clone().into_pair());
         let (streams, bitswap) = match config.blocks.clone() {
             None => (None, None),
             Some(source) => {
@@ -104,6 +106,7 @@ impl Network {
             streams: Streams::new(swarm.behaviour().streams.new_control()),
             conversations: Conversations::default(),
             bitswap,
+            signer,
         });
         if let Some(dht) = &config.dht {
             let own = config.announce.address.clone();

@@ -25,6 +25,7 @@ mod effects;
 mod engine;
 mod error;
 mod facts;
+mod handing;
 mod location;
 mod migrations;
 mod money;
@@ -39,6 +40,7 @@ mod writer;
 pub use convert::{Conversion, ConvertError, ConvertEvent, convert};
 pub use digest::{PartDigest, RecomputedDigest, StateDigest};
 pub use error::{StoreError, StoreErrorKind};
+pub use handing::Handing;
 pub use location::{Location, LocationError, PostgresUrl};
 pub use money::{
     AccountBalance, Backfill, BalanceFilter, BalanceStart, CostFilter, CostPlace, CostSummary, DueRemoval,

@@ -81,20 +81,7 @@ impl Store {
         self.read(move |session| {
             let mut skeletons = Vec::new();
             for hash in hashes {
-                skeletons.extend(session.first(
-                    "SELECT chain, sender, message_type, channel, signature, time, item_type, NULL, item_hash, \
-                     owner, forgotten_by FROM skeletons WHERE item_hash = ?1 AND status = 'forgotten'",
-                    values![hash.as_str()],
-                    |row| {
-                        let by = row.string(10)?;
-                        Ok(Skeleton {
-                            envelope: read_envelope(row)?,
-                            owner: row.string(9)?,
-                            forgotten_by: serde_json::from_str(&by)
-                                .map_err(|_| StoreError::corrupt("list of FORGETs", by))?,
-                        })
-                    },
-                )?);
+                skeletons.extend(skeleton_of(session, hash.as_str())?);
             }
             Ok(skeletons)
         })
@@ -303,6 +290,24 @@ impl Transaction<'_> {
             values![&key.replace('\0', ""), &value.replace('\0', "")],
         )
     }
+}
+
+/// What is left of a message that was forgotten.
+pub(crate) fn skeleton_of(session: &Session, hash: &str) -> Result<Option<Skeleton>, StoreError> {
+    session.first(
+        "SELECT chain, sender, message_type, channel, signature, time, item_type, NULL, item_hash, \
+         owner, forgotten_by FROM skeletons WHERE item_hash = ?1 AND status = 'forgotten'",
+        values![hash],
+        |row| {
+            let by = row.string(10)?;
+            Ok(Skeleton {
+                envelope: read_envelope(row)?,
+                owner: row.string(9)?,
+                forgotten_by: serde_json::from_str(&by)
+                    .map_err(|_| StoreError::corrupt("list of FORGETs", by))?,
+            })
+        },
+    )
 }
 
 fn fate_summary(

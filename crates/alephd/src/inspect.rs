@@ -2,6 +2,7 @@
 
 mod digest;
 mod peers;
+mod sync;
 
 use std::fmt::Write as _;
 
@@ -38,6 +39,12 @@ enum What {
     Placement { program: ItemHash },
     /// Whether the node is well, who it gossips with, since when, how good each is, and why not better
     Peers,
+    /// What the node lacks that others have, and how fast it gets it; in a terminal refreshed until Ctrl-C
+    Sync {
+        /// Show it once
+        #[arg(long)]
+        once: bool,
+    },
     /// Whether nodes came to the same state: one hash over it, and by table where they differ
     Digest {
         /// Let each node compute its digest from its tables as well (reads every row)
@@ -57,6 +64,9 @@ pub(crate) async fn run(args: InspectArgs) -> Result<()> {
     let [node] = args.nodes.as_slice() else {
         bail!("only 'inspect digest' asks several nodes; give '--node' once");
     };
+    if let What::Sync { once } = args.what {
+        return sync::run(node, once, args.json).await;
+    }
     let base = Client::new(node)?.base_url().to_owned();
     let (answer, words): (Value, fn(&Value) -> String) = match &args.what {
         What::Message { hash } => {
@@ -83,7 +93,7 @@ pub(crate) async fn run(args: InspectArgs) -> Result<()> {
             let peers = get(&format!("{base}/api/v1/node/peers")).await?;
             (serde_json::json!({ "health": health, "peers": peers }), peers::words)
         }
-        What::Digest { .. } => return Ok(()),
+        What::Digest { .. } | What::Sync { .. } => return Ok(()),
     };
     let text = if args.json { serde_json::to_string_pretty(&answer)? + "\n" } else { words(&answer) };
     print!("{text}");

@@ -11,6 +11,7 @@ use super::conditional::momentary;
 use super::errors::{ApiError, json_value};
 use super::node_info::{MANY_PENDING, MEETING, Problems};
 use super::openapi::shapes::NodeSync;
+use crate::metrics::PeerState;
 use crate::peers::HttpPeers;
 
 /// What this node lacks and what to do about it, in words.
@@ -25,50 +26,62 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
     let node = &api.node;
     let mut words = Vec::new();
     let mut problems = Problems::default();
-    let urls = HttpPeers::new(&node.config.network.http_peers, node.network.clone()).urls();
     // The peers first: what was read from them is then among what is counted.
     let states = node.metrics.catching_up.peers();
+    let known = HttpPeers::new(&node.config.network.http_peers, node.network.clone()).urls();
+    let unasked_urls = known.into_iter().filter(|url| !states.contains_key(url));
+    let all: Vec<(String, PeerState)> =
+        states.clone().into_iter().chain(unasked_urls.map(|url| (url, PeerState::default()))).collect();
     let counts = super::metrics::counts(&api).await?;
+    let blocked = node.pipeline.trouble();
     let (mut compared, mut behind, mut silent, mut unasked) = (0usize, 0usize, 0usize, 0usize);
     let mut peers: Vec<Value> = Vec::new();
-    for url in &urls {
-        let state = states.get(url).cloned().unwrap_or_default();
-        let words = match (&state.error, state.last_success, state.compared) {
-            (Some(error), ..) => {
-                silent += 1;
-                format!("could not be read from: {error}")
-            }
-            (None, None, _) => {
-                unasked += 1;
-                "not asked yet".to_owned()
-            }
-            (None, Some(_), true) => {
-                compared += 1;
-                "everything that it had accepted is here".to_owned()
-            }
-            (None, Some(_), false) => {
-                behind += 1;
-                match state.wanted {
-                    0 => "its messages are being compared with those here".to_owned(),
-                    wanted => format!("{} of {wanted} messages that it has more are stored", state.stored),
-                }
-            }
+    for (name, state) in &all {
+        let words = if state.foreign {
+            "it is a node of another kind, which can't be asked what it has; its messages come by gossip"
+                .to_owned()
+        } else if let Some(error) = &state.error {
+            silent += 1;
+            format!("could not be read from: {error}")
+        } else if state.last_success.is_none() {
+            unasked += 1;
+            "not asked yet".to_owned()
+        } else if state.compared {
+            compared += 1;
+            "everything that it had accepted is here".to_owned()
+        } else {
+            behind += 1;
+            progress(state)
         };
         peers.push(json!({
-            "url": url,
+            "url": name,
+            "via": Some(state.via).filter(|via| !via.is_empty()),
             "words": words,
             "compared": state.compared && state.error.is_none(),
+            "foreign": state.foreign,
+            "known": state.known,
             "wanted": state.wanted,
+            "fetched": state.fetched,
+            "verified": state.verified,
             "stored": state.stored,
-            "rate": state.since.filter(|_| !state.compared).map(|since| {
-                (state.stored as f64 / since.elapsed().as_secs_f64().max(0.001)).round()
-            }),
+            "waiting": state.waiting,
+            "refused": state.refused,
+            "rate": state.rate().map(f64::round),
+            "seconds_left": state.seconds_left().map(f64::round),
             "seconds_since_last_answer": state.last_success.map(|at| at.elapsed().as_secs()),
             "error": state.error,
         }));
     }
+    let askable = compared + behind + silent + unasked;
+    if let Some(trouble) = &blocked {
+        words.push(format!("Nothing can be stored: {trouble}."));
+        problems.add(
+            format!("messages can't be stored: {trouble}"),
+            "see that the disk has space and can be written, or that the database's server runs",
+        );
+    }
     let since_start = node.started.elapsed();
-    let status = if urls.is_empty() {
+    let status = if askable == 0 {
         words.push("No other node is known: there is nobody to catch up with.".to_owned());
         if since_start > MEETING {
             problems.add(
@@ -78,7 +91,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
         }
         "alone"
     } else if compared + behind == 0 && silent > 0 {
-        words.push(format!("None of {} known nodes could be read from.", urls.len()));
+        words.push(format!("None of {askable} known nodes could be read from."));
         problems.add(
             "no other node could be read from",
             "check this machine's way out, and the addresses under 'peers'; each is asked again every ten seconds",
@@ -91,7 +104,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
         ));
         "catching up"
     } else {
-        words.push(format!("Everything that {compared} of {} known nodes had is here.", urls.len()));
+        words.push(format!("Everything that {compared} of {askable} known nodes had is here."));
         if silent > 0 {
             words.push(format!("{silent} nodes could not be read from in the last round."));
         }
@@ -123,6 +136,7 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
     words.extend(problems.iter().map(|problem| format!("Wrong: {}. Next: {}.", problem.what, problem.next)));
     Ok(momentary(json_value(&json!({
         "status": status,
+        "blocked": blocked,
         "words": words,
         "problems": problems.to_json(),
         "messages": counts.messages,
@@ -132,4 +146,23 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Result<Response, ApiErro
         "gossip_peers": node.network.as_ref().map(|network| network.peers().len()),
         "peers": peers,
     }))))
+}
+
+/// Where a comparison under way stands, in words.
+fn progress(state: &PeerState) -> String {
+    if state.wanted == 0 {
+        return "its messages are being compared with those here".to_owned();
+    }
+    let PeerState { wanted, stored, waiting, refused, .. } = state;
+    let mut words = format!("{stored} of {wanted} messages that it has more are stored");
+    if *waiting > 0 {
+        words.push_str(&format!(", {waiting} wait for a file or another message"));
+    }
+    if *refused > 0 {
+        words.push_str(&format!(", {refused} were refused"));
+    }
+    if let Some(seconds) = state.seconds_left() {
+        words.push_str(&format!("; about {seconds:.0} seconds are left"));
+    }
+    words
 }

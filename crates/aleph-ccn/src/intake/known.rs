@@ -4,13 +4,22 @@
 //! removed stays known. It is kept in memory, 40 bytes a message, from the first comparison on, and follows
 //! the database by reading on in its order of processing.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use aleph_cid::{Cid, Codec, Version};
 use aleph_store::{AcceptedItem, Store, StoreError};
 use aleph_types::{ItemHash, Timestamp};
 use negentropy::{Bound, Error, Id, Item, NegentropyStorageBase};
 
+use super::snapshot::{CHUNK, Chunk, Pinned, SNAPSHOTS, hash_of};
+
 /// Rows that are read from the database at once.
-const PAGE: usize = 50_000;
+const PAGE: usize = 20_000;
+
+/// How often messages that are gone are looked for.
+const GONE_EVERY: Duration = Duration::from_secs(5);
 
 /// The digest in a message's hash. `None` for a hash that isn't made of SHA-256: such a message can't be
 /// compared, and travels by gossip only.
@@ -49,14 +58,19 @@ pub(crate) struct KnownSet {
     items: Vec<Item>,
     /// Place in the order of processing up to which messages were read.
     read_to: i64,
-    /// How many of those that are gone were read.
+    /// How many of those that are gone were read, and when.
     gone: u64,
+    gone_read: Option<Instant>,
+    /// The set as it was when a snapshot was told, the oldest first.
+    pinned: VecDeque<Pinned>,
 }
 
 impl KnownSet {
     /// Reads what was accepted since the last time. Returns how many elements are new.
     pub(crate) async fn refresh(&mut self, store: &Store) -> Result<usize, StoreError> {
         let before = self.items.len();
+        // Of which snapshots may lack some.
+        let known = |items: &[Item], item: &Item| items.binary_search(item).is_ok();
         loop {
             let (last, page) = store.accepted_after(self.read_to, PAGE).await?;
             let full = page.len() == PAGE;
@@ -66,8 +80,13 @@ impl KnownSet {
                 break;
             }
         }
-        // A message may have come and gone between two readings.
-        let gone = store.gone_count().await?;
+        // A message may have come and gone between two readings. Those are few, and all that are gone have to
+        // be read to find them: a comparison that misses one finds it the next time.
+        let due = self.gone_read.is_none_or(|at| at.elapsed() >= GONE_EVERY);
+        let gone = if due { store.gone_count().await? } else { self.gone };
+        if due {
+            self.gone_read = Some(Instant::now());
+        }
         if gone != self.gone {
             let mut after = String::new();
             loop {
@@ -82,11 +101,67 @@ impl KnownSet {
             self.gone = gone;
         }
         if self.items.len() > before {
-            // Two sorted runs, nearly: the sort merges them.
-            self.items.sort();
+            if !self.pinned.is_empty() {
+                let (old, new) = self.items.split_at(before);
+                let added: Vec<Item> = new.iter().filter(|item| !known(old, item)).copied().collect();
+                for pinned in &mut self.pinned {
+                    pinned.added.extend(&added);
+                }
+                self.pinned.retain(|pinned| pinned.is_worth_its_memory(before));
+            }
+            // In place: another copy of a large set would be the most that this node ever holds.
+            self.items.sort_unstable();
             self.items.dedup();
         }
         Ok(self.items.len() - before)
+    }
+
+    /// How many elements there are.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// How many elements are from `chunk`'s first one to before the next chunk's, and their hash.
+    pub(crate) fn of_chunk(&self, chunk: &Chunk, next: Option<&Chunk>) -> (usize, [u8; 32]) {
+        let items = self.between(&chunk.first(), next.map(Chunk::first).as_ref());
+        (items.len(), hash_of(items.iter().map(|item| item.id.to_bytes()).collect()))
+    }
+
+    fn between(&self, first: &Item, next: Option<&Item>) -> &[Item] {
+        let begin = self.items.partition_point(|item| item < first);
+        let end = next.map_or(self.items.len(), |next| self.items.partition_point(|item| item < next));
+        self.items.get(begin..end).unwrap_or_default()
+    }
+
+    /// The set as it is now, cut into chunks.
+    pub(crate) fn chunks(&self) -> Vec<Chunk> {
+        self.items.chunks(CHUNK).map(Chunk::of).collect()
+    }
+
+    /// Keeps the set as it is now for those who fetch it in chunks, under `id`. Only what is added from now
+    /// on takes memory.
+    pub(crate) fn pin(&mut self, pinned: Pinned) {
+        self.pinned.push_back(pinned);
+        while self.pinned.len() > SNAPSHOTS {
+            self.pinned.pop_front();
+        }
+    }
+
+    /// The newest snapshot, while it holds most of the set.
+    pub(crate) fn snapshot(&self) -> Option<Arc<Vec<u8>>> {
+        self.pinned
+            .back()
+            .filter(|pinned| pinned.is_fresh(self.items.len()))
+            .map(|pinned| Arc::clone(&pinned.told))
+    }
+
+    /// The elements of a chunk of a snapshot, in order; none if that snapshot is gone, or has no such chunk.
+    pub(crate) fn elements(&self, snapshot: &[u8; 32], chunk: usize) -> Option<Vec<[u8; 32]>> {
+        let pinned = self.pinned.iter().find(|pinned| pinned.id == *snapshot)?;
+        let first = pinned.firsts.get(chunk)?;
+        let items = self.between(first, pinned.firsts.get(chunk + 1));
+        let then = items.iter().filter(|item| !pinned.added.contains(item));
+        Some(then.map(|item| item.id.to_bytes()).collect())
     }
 
     fn take(&mut self, page: Vec<AcceptedItem>) {
@@ -185,7 +260,8 @@ mod tests {
                 side.set_initiator();
                 asking = side.reconcile_with_ids(&answer, &mut have, &mut need).unwrap();
             }
-            prop_assert!(asking_is_over(&have, &need));
+            prop_assert!(asking.is_none());
+            // Where a frame was cut, an element may be named twice.
             let found = |ids: Vec<Id>| ids.into_iter().map(Id::to_bytes).collect::<BTreeSet<_>>();
             prop_assert_eq!(found(need), &ids(&theirs) - &ids(&ours));
             prop_assert_eq!(found(have), &ids(&ours) - &ids(&theirs));
@@ -205,11 +281,5 @@ mod tests {
             side.set_initiator();
             let _ = side.reconcile_with_ids(&frame, &mut Vec::new(), &mut Vec::new());
         }
-    }
-
-    /// No element is named twice.
-    fn asking_is_over(have: &[Id], need: &[Id]) -> bool {
-        let all: BTreeSet<[u8; 32]> = have.iter().chain(need).map(|id| id.to_bytes()).collect();
-        all.len() == have.len() + need.len()
     }
 }

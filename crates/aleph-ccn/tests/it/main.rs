@@ -4,6 +4,7 @@
 
 mod batches;
 mod caching;
+mod catching_up;
 mod collecting;
 mod copies;
 mod costs;
@@ -14,6 +15,7 @@ mod hostile_fields;
 mod hostile_graphs;
 mod hostile_http;
 mod hostile_money;
+mod hostile_sync;
 mod ipfs;
 mod ipfs_archives;
 mod ipfs_blocks;

@@ -651,6 +651,9 @@ pub(in crate::api) struct Health {
 pub(in crate::api) struct NodeSync {
     /// `in sync`, `catching up`, `unreachable` or `alone`.
     status: String,
+    /// Why nothing can be stored now.
+    #[schema(required)]
+    blocked: Option<String>,
     words: Vec<String>,
     problems: Vec<Problem>,
     messages: u64,
@@ -664,20 +667,39 @@ pub(in crate::api) struct NodeSync {
     peers: Vec<PeerSync>,
 }
 
-/// Where catching up with another node stands.
+/// Where catching up with another node stands. What is counted is of the present comparison, or the last.
 #[derive(Debug, ToSchema)]
 pub(in crate::api) struct PeerSync {
+    /// Its base URL, or `/p2p/…` if it tells none.
     url: String,
+    /// How it was asked: `libp2p` or `http`.
+    #[schema(required)]
+    via: Option<String>,
     words: String,
     /// Whether the last comparison came to its end.
     compared: bool,
-    /// Messages that the present comparison, or the last one, found lacking here.
+    /// Whether it is a node of another kind, which can't be asked.
+    foreign: bool,
+    /// Messages that it has accepted.
+    known: u64,
+    /// Messages that were found lacking here.
     wanted: u64,
+    /// Of those, how many came.
+    fetched: u64,
+    /// Of those, how many were verified and decided.
+    verified: u64,
     /// Of those, how many are stored.
     stored: u64,
-    /// Messages stored a second in the present comparison.
+    /// How many wait for a file, a content or another message.
+    waiting: u64,
+    /// How many were refused.
+    refused: u64,
+    /// Messages decided a second over the last ten seconds, while a comparison is under way.
     #[schema(required)]
     rate: Option<f64>,
+    /// Until what is known to be lacking is here, at that rate.
+    #[schema(required)]
+    seconds_left: Option<f64>,
     #[schema(required)]
     seconds_since_last_answer: Option<u64>,
     #[schema(required)]

@@ -1,0 +1,148 @@
+//! Whom to ask, and how: over libp2p where a node is connected that way, else over HTTP.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aleph_p2p::{AskError, NetworkHandle, PeerId, Trust};
+use parking_lot::Mutex;
+
+use super::CatchUpError;
+use crate::intake::exchange::ANSWER_MAX;
+use crate::peers::HttpPeers;
+
+/// A peer that does not answer in this time is left for the next round.
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// What all questions to a peer may wait for, one after the other, without anything useful in between.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Strangers over libp2p that are asked in a round.
+const STRANGERS: usize = 4;
+
+/// A node that is asked what it has.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Its base URL, or `/p2p/…` if none is known.
+    pub(super) name: String,
+    /// Who it is, as far as that is known.
+    pub(super) peer: Option<PeerId>,
+    /// Whether the operator named it.
+    pub(super) trusted: bool,
+    network: Option<NetworkHandle>,
+    url: Option<String>,
+    client: reqwest::Client,
+    over_http: AtomicBool,
+    waited: Mutex<Duration>,
+}
+
+impl Source {
+    /// `libp2p` or `http`.
+    pub(super) fn via(&self) -> &'static str {
+        if self.over_http.load(Ordering::Relaxed) { "http" } else { "libp2p" }
+    }
+
+    /// Something useful came: patience begins anew.
+    pub(super) fn was_useful(&self) {
+        *self.waited.lock() = Duration::ZERO;
+    }
+
+    /// Sends a question and reads a bounded answer.
+    pub(super) async fn ask(&self, question: Vec<u8>) -> Result<Vec<u8>, CatchUpError> {
+        let started = Instant::now();
+        let answer = self.ask_either(question).await;
+        let mut waited = self.waited.lock();
+        *waited += started.elapsed();
+        if *waited > PATIENCE {
+            return Err(CatchUpError::Dull);
+        }
+        answer
+    }
+
+    async fn ask_either(&self, question: Vec<u8>) -> Result<Vec<u8>, CatchUpError> {
+        if !self.over_http.load(Ordering::Relaxed)
+            && let (Some(network), Some(peer)) = (&self.network, self.peer)
+        {
+            let answer = network.ask(peer, &question, ANSWER_MAX).await;
+            match (answer, &self.url) {
+                (Err(AskError::Unsupported | AskError::NotConnected), Some(_)) => {
+                    self.over_http.store(true, Ordering::Relaxed);
+                }
+                (Err(AskError::Unsupported), None) => return Err(CatchUpError::Foreign),
+                (answer, _) => return Ok(answer?),
+            }
+        }
+        match &self.url {
+            Some(url) => {
+                let exchange = post(&self.client, url, question);
+                tokio::time::timeout(REQUEST_LIMIT, exchange).await.map_err(|_| CatchUpError::Slow)?
+            }
+            None => Err(CatchUpError::Foreign),
+        }
+    }
+
+    /// Counts against the peer what it did, where it is known who that is.
+    pub(super) fn blame(&self) {
+        if let (Some(network), Some(peer)) = (&self.network, self.peer) {
+            network.blame(peer, aleph_p2p::Offence::BadAnswer);
+        }
+    }
+}
+
+async fn post(client: &reqwest::Client, url: &str, question: Vec<u8>) -> Result<Vec<u8>, CatchUpError> {
+    let mut response = client.post(format!("{url}/api/v1/sync/exchange")).body(question).send().await?;
+    match response.status().as_u16() {
+        200..=299 => {}
+        404 | 405 => return Err(CatchUpError::Foreign),
+        status => return Err(CatchUpError::Status(status)),
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > ANSWER_MAX {
+            return Err(CatchUpError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Everybody who may be asked now, each node once, in random order.
+pub(super) fn sources(
+    peers: &HttpPeers,
+    network: Option<&NetworkHandle>,
+    client: &reqwest::Client,
+) -> Vec<Source> {
+    let announced = network.map(NetworkHandle::http_peers).unwrap_or_default();
+    let source = |name: String, peer, trusted, url: Option<String>, over_http| Source {
+        name,
+        peer,
+        trusted,
+        network: network.cloned(),
+        url,
+        client: client.clone(),
+        over_http: AtomicBool::new(over_http),
+        waited: Mutex::new(Duration::ZERO),
+    };
+    let mut strangers = 0;
+    let mut sources = Vec::new();
+    let mut reached = Vec::new();
+    for (peer, trust) in network.map(NetworkHandle::askable_peers).unwrap_or_default() {
+        let url = announced.iter().find(|http| http.peer == Some(peer)).map(|http| http.url.clone());
+        if trust == Trust::Stranger && url.is_none() {
+            strangers += 1;
+            if strangers > STRANGERS {
+                continue;
+            }
+        }
+        let trusted = trust == Trust::Configured || url.as_ref().is_some_and(|url| peers.is_configured(url));
+        reached.extend(url.clone());
+        let name = url.clone().unwrap_or_else(|| format!("/p2p/{peer}"));
+        sources.push(source(name, Some(peer), trusted, url, false));
+    }
+    for url in peers.urls().into_iter().filter(|url| !reached.contains(url)) {
+        let peer = announced.iter().find(|http| http.url == url).and_then(|http| http.peer);
+        sources.push(source(url.clone(), peer, peers.is_configured(&url), Some(url), true));
+    }
+    let order = std::hash::RandomState::new();
+    sources.sort_by_key(|source| std::hash::BuildHasher::hash_one(&order, &source.name));
+    sources
+}

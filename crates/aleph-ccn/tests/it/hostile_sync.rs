@@ -1,0 +1,214 @@
+//! Peers that answer wrong while a node catches up: they cost little, others serve, the operator sees who.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aleph_p2p::{AnswerLimits, KeyType, Network, NetworkConfig, NodeKey};
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use serde_json::{Value, json};
+
+use crate::node::{Author, TestNode};
+
+type Answer = Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
+/// A server that answers every question of a node that catches up with `answer`.
+struct BadPeer {
+    url: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl BadPeer {
+    async fn start(answer: Answer) -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let route = post(move |question: Bytes| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let answer = answer(&question);
+            async move { answer }
+        });
+        let router = Router::new().route("/api/v1/sync/exchange", route);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, asked }
+    }
+}
+
+fn count(number: u64) -> Vec<u8> {
+    [&[4u8][..], &number.to_be_bytes()].concat()
+}
+
+fn packed(kind: u8, text: &[u8]) -> Vec<u8> {
+    [&[kind][..], &zstd::bulk::compress(text, 1).unwrap()].concat()
+}
+
+/// An answer to a comparison: of a set of new elements each time.
+fn endless(question: &[u8]) -> Vec<u8> {
+    let mut set = NegentropyStorageVector::new();
+    for _ in 0..300 {
+        let mut id = [0; 32];
+        rand::fill(&mut id);
+        set.insert(rand::random_range(0..u64::MAX / 2), Id::from_byte_array(id)).unwrap();
+    }
+    set.seal().unwrap();
+    let frame = Negentropy::borrowed(&set, 256 * 1024).unwrap().reconcile(&question[1..]).unwrap();
+    [&[1u8][..], &frame].concat()
+}
+
+/// Says that there is a range up to the end with another fingerprint, whatever is asked.
+fn never_converges(_: &[u8]) -> Vec<u8> {
+    [&[1u8, 0x61, 0, 0, 1][..], &[0xee; 16]].concat()
+}
+
+/// What a bad peer does, and what the node says of it.
+fn bad_ways() -> Vec<(&'static str, Answer)> {
+    let author = Author::new(9);
+    let other = author.note(1.0, "TEST", json!("nobody asked"));
+    let way = |name, answer: Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>| (name, Arc::from(answer) as Answer);
+    let unasked = format!("m{other}\n");
+    let mut unsigned = author.note(2.0, "TEST", json!("x"));
+    unsigned["signature"] = json!("0x1234");
+    vec![
+        way(
+            "frames that lead to nothing",
+            Box::new(|question| match question[0] {
+                1 => never_converges(question),
+                4 => count(5),
+                _ => vec![0],
+            }),
+        ),
+        way(
+            "neither hands them out",
+            Box::new(|question| match question[0] {
+                1 => endless(question),
+                4 => count(5),
+                _ => packed(3, b""),
+            }),
+        ),
+        way(
+            "not asked for",
+            Box::new(move |question| match question[0] {
+                1 => endless(question),
+                4 => count(5),
+                _ => packed(3, unasked.as_bytes()),
+            }),
+        ),
+        way(
+            "something else than asked for",
+            Box::new(|question| match question[0] {
+                1 => endless(question),
+                4 => count(5),
+                _ => packed(3, &vec![b'\n'; 40 << 20]),
+            }),
+        ),
+        way("something else than asked for", Box::new(|_| b"<html>".to_vec())),
+        way(
+            "can't be read",
+            Box::new(|question| match question[0] {
+                4 => count(5),
+                _ => vec![1, 0x61, 0xff, 0xff, 0xff],
+            }),
+        ),
+        way(
+            "can't be believed",
+            Box::new(|question| match question[0] {
+                4 => count(1 << 40),
+                _ => packed(5, br#"{"manifest":"{}","signature":"00","public_key":"00"}"#),
+            }),
+        ),
+        way("refused: no", Box::new(|_| b"\0no".to_vec())),
+    ]
+}
+
+async fn says_of(node: &TestNode, url: &str) -> Value {
+    let sync = node.ok("/api/v1/node/sync").await;
+    sync["peers"].as_array().unwrap().iter().find(|peer| peer["url"] == url).cloned().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_answers_cost_little_and_others_serve() {
+    let good = TestNode::start().await;
+    let author = Author::new(1);
+    for number in 0..20 {
+        good.process(&[&author.note(f64::from(number), "TEST", json!(number))]).await;
+    }
+    let mut bad = Vec::new();
+    for (words, answer) in bad_ways() {
+        bad.push((words, BadPeer::start(answer).await));
+    }
+    let mut urls: Vec<String> = bad.iter().map(|(_, peer)| peer.url.clone()).collect();
+    urls.push(good.url.clone());
+    let node = TestNode::start_with(|config| config.network.http_peers = urls).await;
+    for (words, peer) in &bad {
+        let mut said = Value::Null;
+        for _ in 0..300 {
+            said = says_of(&node, &peer.url).await;
+            if said["error"].is_string() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(said["error"].as_str().is_some_and(|error| error.contains(words)), "{words}: {said}");
+    }
+    for _ in 0..300 {
+        if node.node.metrics.caught_up.get() == 20 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(node.node.metrics.caught_up.get(), 20);
+    // Each had one round of questions, and is left alone now.
+    let asked = |bad: &[(&str, BadPeer)]| -> Vec<usize> {
+        bad.iter().map(|(_, peer)| peer.asked.load(Ordering::Relaxed)).collect()
+    };
+    let before = asked(&bad);
+    assert!(before.iter().all(|asked| (1..400).contains(asked)), "{before:?}");
+    let good_digest = good.ok("/api/v1/node/digest").await;
+    assert_eq!(node.ok("/api/v1/node/digest").await["digest"], good_digest["digest"]);
+    node.stop().await;
+    good.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_over_libp2p_that_answers_wrong_loses_its_standing() {
+    let config =
+        NetworkConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], ..Default::default() };
+    let (network, mut events) =
+        Network::start(config, NodeKey::generate(KeyType::Ed25519).unwrap()).await.unwrap();
+    tokio::spawn(async move { while events.recv().await.is_some() {} });
+    let limits = AnswerLimits {
+        question: 1 << 20,
+        streams_per_peer: 8,
+        streams_of_strangers: 8,
+        answers_to_strangers: 4,
+        answers: 4,
+    };
+    let answering = network.clone();
+    tokio::spawn(async move { answering.answer(limits, |_, _| async { Some(vec![99]) }).await });
+    let peer = format!("{}/p2p/{}", network.listen_addrs()[0], network.peer_id());
+    let node = TestNode::start_with(|config| {
+        config.p2p.enabled = true;
+        config.p2p.listen = "/ip4/127.0.0.1/tcp/0".to_owned();
+        config.p2p.key_type = aleph_ccn::KeyKind::Ed25519;
+        config.p2p.peers = vec![peer];
+    })
+    .await;
+    let mut peers = Value::Null;
+    for _ in 0..300 {
+        peers = node.ok("/api/v1/node/peers").await;
+        if peers["connected"][0]["faults"][0]["fault"] == "bad_answer" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(peers["connected"][0]["faults"][0]["fault"], "bad_answer", "{peers}");
+    let name = format!("/p2p/{}", network.peer_id());
+    let said = says_of(&node, &name).await;
+    assert!(said["error"].as_str().unwrap().contains("something else"), "{said}");
+    node.stop().await;
+    network.shutdown().await;
+}
