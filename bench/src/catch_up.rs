@@ -140,11 +140,11 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         let enough = (wanted.messages as f64 * options.kill_at) as u64;
         let (leg, mut node) = leg(&empty, &other, &peers, Some(enough), &wanted).await?;
         node.kill()?;
-        tell(&mut report, "killed", &leg);
+        tell(&report, "killed", &leg);
         legs.push(leg);
     }
     let (last, node) = leg(&empty, &other, &peers, None, &wanted).await?;
-    tell(&mut report, "whole", &last);
+    tell(&report, "whole", &last);
     legs.push(last);
 
     let sum = |of: &dyn Fn(&Leg) -> f64| legs.iter().map(of).sum::<f64>();
@@ -177,7 +177,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn tell(report: &mut Report, name: &str, leg: &Leg) {
+fn tell(report: &Report, name: &str, leg: &Leg) {
     let Leg { seconds, messages, cpu, cpu_there, peak, fetched } = leg;
     let of = |cpu: &f64| cpu / (*messages).max(1) as f64 * 1e6;
     report.line(

@@ -35,6 +35,8 @@ pub use config::{
     OperatorsConfig, P2pConfig, PipelineConfig, PlacementConfig, S3Config, StorageConfig, UploadsConfig,
 };
 pub use files::OpenError;
+#[doc(hidden)]
+pub use intake::catch_up::sync_answer;
 pub use intake::genesis::GenesisError;
 pub use metrics::{CatchingUp, Counter, Gauge, Metrics, PeerState};
 pub use node::{Node, NodeError, RunningNode, lock_data_dir, run, start};

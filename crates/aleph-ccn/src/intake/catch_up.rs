@@ -42,12 +42,15 @@ use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError};
 
 mod batch;
 mod source;
+mod tried;
+
+pub use tried::sync_answer;
 
 /// Questions for messages that are under way, or read and not yet given to the pipeline, at a time.
-const AHEAD: usize = 4;
+const AHEAD: usize = 3;
 
 /// Messages whose fate is awaited; beyond them no more are read.
-const INSIDE: usize = 8192;
+const INSIDE: usize = 5120;
 
 /// Who lacks so many messages, and a tenth of what it has, begins with a snapshot.
 const SNAPSHOT_FROM: u64 = 2048;
@@ -259,7 +262,7 @@ impl CatchUp {
         let ours = self.exchange.with_known(|known| known.len() as u64).await?;
         let mut taken = Taken::default();
         if theirs.saturating_sub(ours) >= SNAPSHOT_FROM.max(ours / 10) {
-            self.from_snapshot(&progress, &mut taken, fruitless).await?;
+            self.fetch_snapshot(&progress, &mut taken, fruitless).await?;
         }
         let pages = pin!(self.pages(&progress, fruitless).await?);
         let fetches = pages.map(|page| async {
@@ -280,7 +283,7 @@ impl CatchUp {
     }
 
     /// Fetches those chunks of a snapshot that are not here as they are there.
-    async fn from_snapshot(
+    async fn fetch_snapshot(
         &self,
         progress: &Progress<'_>,
         taken: &mut Taken,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Elements of a chunk.
-pub(crate) const CHUNK: usize = 2048;
+pub(crate) const CHUNK: usize = 1024;
 
 /// Snapshots that are remembered: the newest, and those that others may be fetching still.
 pub(crate) const SNAPSHOTS: usize = 3;
@@ -27,7 +27,7 @@ const FRESH: Duration = Duration::from_secs(600);
 /// Who began to fetch one has this long.
 const KEPT: Duration = Duration::from_secs(4 * 3600);
 
-/// Chunks of the largest snapshot that is read: 268 million elements.
+/// Chunks of the largest snapshot that is read: 134 million elements.
 const CHUNKS_MAX: usize = 1 << 17;
 
 /// What a manifest's signature is over begins with this, so that it can't be anything else that the node

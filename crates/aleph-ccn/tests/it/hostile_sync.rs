@@ -110,7 +110,7 @@ fn bad_ways() -> Vec<(&'static str, Answer)> {
             "can't be read",
             Box::new(|question| match question[0] {
                 4 => count(5),
-                _ => vec![1, 0x61, 0xff, 0xff, 0xff],
+                _ => vec![1, 0x10, 0xff, 0xff],
             }),
         ),
         way(

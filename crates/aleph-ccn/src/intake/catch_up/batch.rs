@@ -102,7 +102,7 @@ impl Answer {
         Ok(answer)
     }
 
-    fn ids(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
+    pub(super) fn ids(&self) -> impl Iterator<Item = [u8; 32]> + '_ {
         let messages = self.messages.iter().map(|(id, _)| *id);
         messages.chain(self.forgotten.iter().map(|(id, _)| *id)).chain(self.gone.iter().copied())
     }
@@ -148,7 +148,8 @@ pub(super) async fn fetch(source: &Source, mut part: Part) -> Result<Batch, Catc
 }
 
 /// What follows an answer.
-enum After {
+#[derive(Debug)]
+pub(super) enum After {
     /// There is more to ask for.
     Rest(Part),
     /// There is not; these elements did not come.
@@ -166,7 +167,7 @@ impl Part {
     }
 
     /// Holds an answer against what was asked.
-    fn taken(self, answer: &Answer) -> Result<After, CatchUpError> {
+    pub(super) fn taken(self, answer: &Answer) -> Result<After, CatchUpError> {
         match self {
             Self::Elements(mut open) => {
                 let before = open.len();
