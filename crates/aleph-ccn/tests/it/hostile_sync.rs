@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::node::{Author, TestNode};
 
 type Answer = Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+type BoxedAnswer = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 
 /// A server that answers every question of a node that catches up with `answer`.
 struct BadPeer {
@@ -68,7 +69,7 @@ fn never_converges(_: &[u8]) -> Vec<u8> {
 fn bad_ways() -> Vec<(&'static str, Answer)> {
     let author = Author::new(9);
     let other = author.note(1.0, "TEST", json!("nobody asked"));
-    let way = |name, answer: Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>| (name, Arc::from(answer) as Answer);
+    let way = |name, answer: BoxedAnswer| (name, Answer::from(answer));
     let unasked = format!("m{other}\n");
     let mut unsigned = author.note(2.0, "TEST", json!("x"));
     unsigned["signature"] = json!("0x1234");
