@@ -181,8 +181,8 @@ async fn a_rejected_message_may_come_again_when_what_it_lacked_is_there() {
     let note = author.note(TIME, "c", json!(1));
     let amend = author.amend(TIME + 1.0, &note, json!(2));
     let path = format!("/api/v0/messages/{}", hash(&amend));
-    assert_eq!(node.publish(&amend, true).await.status().as_u16(), 422);
-    let first = node.ok(&path).await;
+    assert_eq!(node.publish(&amend, true).await.status().as_u16(), 202);
+    let first = node.decided(&amend).await;
     assert_eq!((&first["status"], &first["error_code"]), (&json!("rejected"), &json!(101)));
     node.process(&[&note, &amend]).await;
     let again = node.ok(&path).await;

@@ -1,6 +1,7 @@
 //! A node of its own for each test, and messages for it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aleph_ccn::{Config, Node};
 use aleph_crypto::EvmKey;
@@ -83,6 +84,20 @@ impl TestNode {
         let (status, value) = self.json(path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {value}");
         value
+    }
+
+    /// A message as the API shows it once it waits for nothing any more.
+    pub(crate) async fn decided(&self, message: &Value) -> Value {
+        let path = format!("/api/v0/messages/{}", hash(message));
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let shown = self.ok(&path).await;
+            if shown["status"] != "pending" {
+                return shown;
+            }
+            assert!(Instant::now() < end, "still pending: {message}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Status and text of a GET.
