@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use aleph_cid::{Cid, Codec, Version};
 use aleph_store::{AcceptedItem, Store, StoreError};
@@ -14,12 +13,13 @@ use aleph_types::{ItemHash, Timestamp};
 use negentropy::{Bound, Error, Id, Item, NegentropyStorageBase};
 
 use super::snapshot::{CHUNK, Chunk, Pinned, SNAPSHOTS, hash_of};
+use crate::clock;
 
 /// Rows that are read from the database at once.
 const PAGE: usize = 20_000;
 
-/// How often messages that are gone are looked for.
-const GONE_EVERY: Duration = Duration::from_secs(5);
+/// How often messages that are gone are looked for, in microseconds.
+const GONE_EVERY_MICROS: i64 = 5_000_000;
 
 /// The digest in a message's hash. `None` for a hash that isn't made of SHA-256: such a message can't be
 /// compared, and travels by gossip only.
@@ -60,7 +60,7 @@ pub(crate) struct KnownSet {
     read_to: i64,
     /// How many of those that are gone were read, and when.
     gone: u64,
-    gone_read: Option<Instant>,
+    gone_read: Option<i64>,
     /// The set as it was when a snapshot was told, the oldest first.
     pinned: VecDeque<Pinned>,
 }
@@ -82,10 +82,12 @@ impl KnownSet {
         }
         // A message may have come and gone between two readings. Those are few, and all that are gone have to
         // be read to find them: a comparison that misses one finds it the next time.
-        let due = self.gone_read.is_none_or(|at| at.elapsed() >= GONE_EVERY);
+        let now = clock::now().as_micros();
+        // The clock may have been put back.
+        let due = self.gone_read.is_none_or(|at| !(at..at + GONE_EVERY_MICROS).contains(&now));
         let gone = if due { store.gone_count().await? } else { self.gone };
         if due {
-            self.gone_read = Some(Instant::now());
+            self.gone_read = Some(now);
         }
         if gone != self.gone {
             let mut after = String::new();
