@@ -9,7 +9,7 @@ use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::behaviour::Behaviour;
@@ -54,6 +54,8 @@ pub(super) struct Task {
     next_alive: Instant,
     book_changed: bool,
     next_book: Instant,
+    /// The write that is under way, or was the last.
+    book_writing: Option<JoinHandle<()>>,
     /// Pause before the next dial, of peers that were hung up on.
     paused: HashMap<PeerId, Duration>,
 }
@@ -97,6 +99,7 @@ impl Task {
             last_alive: None,
             book_changed: false,
             next_book: started,
+            book_writing: None,
             paused: HashMap::new(),
         }
     }
@@ -130,8 +133,7 @@ impl Task {
             }
         };
         self.say_goodbye().await;
-        self.next_book = Instant::now();
-        self.keep_book(Instant::now());
+        self.keep_last_book().await;
         drop(self);
         if let Some(done) = done {
             // Nobody waits any more: fine.
@@ -162,16 +164,32 @@ impl Task {
         }
     }
 
-    /// Writes the address book if it changed; beside the loop, since a disk may be slow.
+    /// Writes the address book if it changed; beside the loop, since a disk may be slow, and never twice at
+    /// once, so that no older one comes last.
     fn keep_book(&mut self, now: Instant) {
-        if !self.book_changed || now < self.next_book {
+        let is_writing = self.book_writing.as_ref().is_some_and(|writing| !writing.is_finished());
+        if !self.book_changed || now < self.next_book || is_writing {
             return;
         }
         self.next_book = now + BOOK_EVERY;
         self.book_changed = false;
         let entries = self.shared.peers.lock().book(now, SystemTime::now());
         if let Some(path) = self.config.address_book.clone() {
-            drop(tokio::task::spawn_blocking(move || book::save_or_tell(&path, &entries)));
+            self.book_writing =
+                Some(tokio::task::spawn_blocking(move || book::save_or_tell(&path, &entries)));
+        }
+    }
+
+    /// Writes what changed since the last time, and waits until it is on disk: whoever starts the node again
+    /// reads it at once.
+    async fn keep_last_book(&mut self) {
+        if let Some(writing) = self.book_writing.take() {
+            let _ = writing.await;
+        }
+        self.next_book = Instant::now();
+        self.keep_book(self.next_book);
+        if let Some(writing) = self.book_writing.take() {
+            let _ = writing.await;
         }
     }
 
