@@ -22,15 +22,24 @@ pub(crate) fn lie(packet: Packet, dice: &mut Dice) -> Packet {
     }
 }
 
+/// What no liar changes: no signature covers a channel, so of two copies with different ones nobody can tell
+/// which is the author's, and the first one counts, as in the reference.
+const UNSIGNED: &[u8] = br#""channel":"SIMULATION""#;
+
 /// Bytes that were cut, changed or made up.
 fn damaged(mut bytes: Vec<u8>, dice: &mut Dice) -> Vec<u8> {
     match dice.roll(4) {
         0 => bytes.truncate(bytes.len() / 2),
         1 => bytes = (0..dice.roll(200)).map(|_| dice.roll(256) as u8).collect(),
         _ => {
+            let found = bytes.windows(UNSIGNED.len()).enumerate().filter(|(_, text)| *text == UNSIGNED);
+            let spared: Vec<usize> = found.map(|(place, _)| place).collect();
             for _ in 0..1 + dice.roll(3) {
                 if !bytes.is_empty() {
                     let place = dice.roll(bytes.len());
+                    if spared.iter().any(|start| (*start..start + UNSIGNED.len()).contains(&place)) {
+                        continue;
+                    }
                     bytes[place] = bytes[place].wrapping_add(1 + dice.roll(255) as u8);
                 }
             }
@@ -46,7 +55,7 @@ fn parcel(text: &str, dice: &mut Dice) -> String {
         1 => json!({ "messages": [], "forgotten": [], "forgets": [] }).to_string(),
         2 => {
             let mut told: Value = serde_json::from_str(text).unwrap_or_default();
-            let keys = ["sender", "signature", "time", "channel", "type", "item_content"];
+            let keys = ["sender", "signature", "time", "type", "item_content"];
             for message in told["messages"].as_array_mut().into_iter().flatten() {
                 let key = keys[dice.roll(keys.len())];
                 message[key] = match &message[key] {
