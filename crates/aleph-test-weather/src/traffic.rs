@@ -1,10 +1,9 @@
 //! Signed messages that build on each other: posts, documents that several write to, and forgets.
 
 use std::collections::VecDeque;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use aleph_crypto::EvmKey;
-use aleph_types::{Address, Chain, ItemHash, ItemType, Message, MessageType, Timestamp};
+use aleph_sdk::{Account, MessageBuilder};
+use aleph_types::{Chain, ItemHash, MessageType};
 use serde_json::{Value, json};
 
 use crate::WeatherError;
@@ -28,7 +27,7 @@ pub(crate) struct Letter {
 /// Writes letters, each another one.
 #[derive(Debug)]
 pub(crate) struct Author {
-    keys: Vec<EvmKey>,
+    accounts: Vec<Account>,
     number: u64,
     dice: u64,
     posts: VecDeque<(usize, ItemHash)>,
@@ -36,9 +35,10 @@ pub(crate) struct Author {
 
 impl Author {
     pub(crate) fn new(seed: u64) -> Result<Self, WeatherError> {
-        let keys = (1..=AUTHORS).map(|byte| EvmKey::from_bytes([byte; 32])).collect::<Result<_, _>>();
-        let keys = keys.map_err(|error| WeatherError::Broken(format!("no key: {error}")))?;
-        Ok(Self { keys, number: 0, dice: seed, posts: VecDeque::new() })
+        let accounts =
+            (1..=AUTHORS).map(|byte| Account::from_secret(Chain::Eth, &[byte; 32])).collect::<Result<_, _>>();
+        let accounts = accounts.map_err(|error| WeatherError::Broken(format!("no key: {error}")))?;
+        Ok(Self { accounts, number: 0, dice: seed, posts: VecDeque::new() })
     }
 
     /// The next letter: of twenty about fifteen are posts, four change a document, one forgets.
@@ -71,28 +71,17 @@ impl Author {
         &self,
         author: usize,
         message_type: MessageType,
-        mut content: Value,
+        content: Value,
     ) -> Result<Letter, WeatherError> {
-        let broken = |error: &dyn std::fmt::Display| WeatherError::Broken(format!("no message: {error}"));
-        let key = &self.keys[author];
-        let sender = Address::from(key.address().to_string());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| broken(&error))?;
-        let time = Timestamp::from_secs_f64(now.as_secs_f64()).map_err(|error| broken(&error))?;
-        content["address"] = sender.as_str().into();
-        content["time"] = now.as_secs_f64().into();
-        let text = content.to_string();
-        let mut message = Message {
-            item_hash: ItemHash::sha256(text.as_bytes()),
-            message_type,
-            chain: Chain::Eth,
-            sender,
-            signature: None,
-            item_type: ItemType::Inline,
-            item_content: Some(text.into()),
-            time,
-            channel: Some("WEATHER".into()),
+        let Value::Object(content) = content else {
+            return Err(WeatherError::Broken("no message: its content is no object".to_owned()));
         };
-        message.signature = Some(key.sign_message(&message));
+        let account = &self.accounts[author];
+        let message = MessageBuilder::custom(message_type, content)
+            .channel("WEATHER")
+            .build(account)
+            .and_then(|unsigned| unsigned.sign(account))
+            .map_err(|error| WeatherError::Broken(format!("no message: {error}")))?;
         let body = json!({ "message": message.to_wire(), "sync": false }).to_string();
         Ok(Letter { hash: message.item_hash.as_str().to_owned(), body })
     }

@@ -5,9 +5,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use aleph_cid::{Layout, cid_of};
-use aleph_crypto::EvmKey;
-use aleph_types::{Address, Chain, ItemHash, ItemType, Message, MessageType, Timestamp};
-use serde_json::{Value, json};
+use aleph_sdk::{Account, MessageBuilder};
+use aleph_types::{Chain, ItemHash, MessageType, Timestamp};
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -128,22 +128,14 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// A signed STORE of what has this CID.
 fn store(time: f64, cid: &str) -> Value {
-    let key = EvmKey::from_bytes([9; 32]).expect("a key");
-    let sender = Address::from(key.address().to_string());
-    let content =
-        json!({ "address": sender, "time": time, "item_type": "ipfs", "item_hash": cid }).to_string();
-    let mut message = Message {
-        item_hash: ItemHash::sha256(content.as_bytes()),
-        message_type: MessageType::Store,
-        chain: Chain::Eth,
-        sender,
-        signature: None,
-        item_type: ItemType::Inline,
-        item_content: Some(content.into()),
-        time: Timestamp::from_secs_f64(time).expect("a time"),
-        channel: Some("INTEROP".into()),
-    };
-    message.signature = Some(key.sign_message(&message));
+    let account = Account::from_secret(Chain::Eth, &[9; 32]).expect("a key");
+    let body = Map::from_iter([("item_type".into(), "ipfs".into()), ("item_hash".into(), cid.into())]);
+    let message = MessageBuilder::custom(MessageType::Store, body)
+        .channel("INTEROP")
+        .at(Timestamp::from_secs_f64(time).expect("a time"))
+        .build(&account)
+        .and_then(|unsigned| unsigned.sign(&account))
+        .expect("a message");
     serde_json::to_value(message.to_wire()).expect("JSON")
 }
 
