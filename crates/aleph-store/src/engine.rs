@@ -6,6 +6,7 @@
 //! fixes with `CROSS JOIN … ON`, hold on SQLite.
 
 mod error;
+mod fold;
 mod known;
 mod postgres;
 mod row;

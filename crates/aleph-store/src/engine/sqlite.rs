@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::hooks::Wal;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
 
+use super::fold::Folding;
 use super::known::KnownStatuses;
 use super::{Row, Value};
 use crate::StoreError;
@@ -16,10 +18,6 @@ use crate::StoreError;
 /// written to the log and read from it again before the commit (`docs/adr/0014-speed-of-the-writer.md`).
 const WRITER_CACHE_KIB: i64 = 96 * 1024;
 const READER_CACHE_KIB: i64 = 2 * 1024;
-
-/// Pages of the log before it is folded into the database: 256 MiB, so that pages which many transactions
-/// change are folded in once. A bulk fills 64 MiB with one or two transactions.
-const CHECKPOINT_PAGES: i64 = 65_536;
 
 /// How long a connection waits for another one's lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -38,12 +36,16 @@ impl SqliteSession {
             std::fs::create_dir_all(folder)
                 .map_err(|source| StoreError::Folder { path: folder.into(), source })?;
         }
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         // Readers see the last commit while the writer works; a commit is one fsync of the log.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        let mut folding = Folding::of(path);
+        connection.wal_hook(Some(move |log: &mut Wal, pages| {
+            folding.committed(log, pages);
+            Ok(())
+        }))?;
         connection.pragma_update(None, "foreign_keys", "OFF")?;
         connection.busy_timeout(LOCK_PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(256);
