@@ -365,7 +365,16 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         tasks.spawn(answer_peers(network, exchange.clone(), stopping.clone()));
     }
     let network = node.network.clone();
-    let catch_up = CatchUp { peers, network, client, store, exchange, pipeline: pipeline.clone(), metrics };
+    let catch_up = CatchUp {
+        peers,
+        network,
+        client,
+        store,
+        exchange,
+        pipeline: pipeline.clone(),
+        metrics,
+        shared: Default::default(),
+    };
     tasks.spawn(catch_up.run(nudge, stopping.clone()));
     tasks.spawn(placement.run(stopping.clone()));
     tasks.spawn(expire(pipeline, stopping.clone()));

@@ -75,6 +75,18 @@ pub(crate) const DIAL_FAST: Duration = Duration::from_secs(1);
 pub(crate) const DIAL_FAST_ATTEMPTS: u32 = 10;
 pub(crate) const DIAL_SLOWEST: Duration = Duration::from_secs(60);
 
+/// With fewer connections than [`FEW_PEERS`] the pauses grow to this only: the network may be cut, and a
+/// handful of dials costs nothing. With more than [`FEW_TARGETS`] to dial they grow as usual.
+pub(crate) const DIAL_SLOWEST_ALONE: Duration = Duration::from_secs(4);
+pub(crate) const FEW_PEERS: usize = 4;
+pub(crate) const FEW_TARGETS: usize = 32;
+
+/// How often peers are asked whether they are there, and how long an answer may take: a connection that died
+/// without a word is noticed within the sum. Reference nodes know no such question and say so at once; it
+/// says nothing about them, and keeps no connection open (`spec: p2p.md §2, §4`).
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const PING_WITHIN: Duration = Duration::from_secs(10);
+
 /// A dial that is not connected by then has failed.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -16,6 +16,7 @@
 use std::collections::HashSet;
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aleph_p2p::NetworkHandle;
 use aleph_store::{Handing, Skeleton, Store, StoreError};
@@ -49,6 +50,9 @@ const ZSTD_LEVEL: i32 = 1;
 
 /// Comparisons at a time; each takes some milliseconds a million messages.
 const AT_ONCE: usize = 2;
+
+/// Others wait this long for their turn. How many may wait is bounded by who carries the questions.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
 
 const REFUSAL: u8 = 0;
 const COMPARE: u8 = 1;
@@ -201,7 +205,9 @@ impl Exchange {
     pub(crate) async fn answer(&self, question: &[u8]) -> Result<Vec<u8>, StoreError> {
         match question.split_first() {
             Some((&COMPARE, frame)) if frame.len() <= QUESTION_MAX => {
-                let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
+                // After a cut all nodes ask all others at once: who is sent away then asks later.
+                let turn = tokio::time::timeout(TURN_WITHIN, self.places.acquire());
+                let Ok(Ok(_place)) = turn.await else {
                     return Ok(refuse("busy with other nodes; ask again in a few seconds"));
                 };
                 let frame = frame.to_vec();

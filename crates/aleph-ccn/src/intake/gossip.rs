@@ -43,6 +43,7 @@ impl Gossip {
                     Event::Message(received) => messages.extend(self.read(received).await),
                     Event::PeerConnected { peer, address } => {
                         tracing::info!(%peer, %address, "peer connected");
+                        self.new_peer.notify_one();
                     }
                     Event::PeerSubscribed { peer } => {
                         tracing::debug!(%peer, "peer listens to messages");

@@ -1,7 +1,7 @@
 //! Peers that answer wrong while a node catches up: they cost little, others serve, the operator sees who.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aleph_p2p::{AnswerLimits, KeyType, Network, NetworkConfig, NodeKey};
@@ -172,6 +172,121 @@ async fn wrong_answers_cost_little_and_others_serve() {
     assert_eq!(node.ok("/api/v1/node/digest").await["digest"], good_digest["digest"]);
     node.stop().await;
     good.stop().await;
+}
+
+/// What a node does when it is asked for messages; it compares honestly.
+#[derive(Clone)]
+enum HandsOut {
+    /// It never answers.
+    Nothing,
+    /// It says that it has lost them.
+    Gone,
+    /// It changes their signatures.
+    Forged,
+    /// It hands them out once it is told to; before, it refuses every question.
+    All(Arc<AtomicBool>),
+}
+
+/// A node between the one that catches up and an honest one.
+async fn between(honest: &TestNode, hands_out: HandsOut) -> String {
+    let to = format!("{}/api/v1/sync/exchange", honest.url);
+    let client = reqwest::Client::new();
+    let route = post(move |question: Bytes| {
+        let (to, client, hands_out) = (to.clone(), client.clone(), hands_out.clone());
+        async move {
+            let is_wanted = question[0] == 3;
+            match &hands_out {
+                HandsOut::All(ready) if !ready.load(Ordering::Relaxed) => return b"\0not yet".to_vec(),
+                HandsOut::Nothing if is_wanted => std::future::pending().await,
+                HandsOut::Gone if is_wanted => {
+                    let lines: Vec<String> =
+                        question[1..].chunks(32).map(|id| format!("w{}\n", hex::encode(id))).collect();
+                    return packed(3, lines.concat().as_bytes());
+                }
+                _ => {}
+            }
+            let answer = client.post(to).body(question).send().await.unwrap().bytes().await.unwrap();
+            if !is_wanted || !matches!(hands_out, HandsOut::Forged) {
+                return answer.to_vec();
+            }
+            let text = zstd::stream::decode_all(&answer[1..]).unwrap();
+            let forged =
+                String::from_utf8(text).unwrap().replace("\"signature\":\"0x", "\"signature\":\"0xab");
+            packed(3, forged.as_bytes())
+        }
+    });
+    let router = Router::new().route("/api/v1/sync/exchange", route);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+async fn until_caught_up(node: &TestNode, count: u64) {
+    for _ in 0..600 {
+        if node.node.metrics.caught_up.get() >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("only {} of {count} came", node.node.metrics.caught_up.get());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_never_answer_hold_up_nobody() {
+    let good = TestNode::start().await;
+    let author = Author::new(2);
+    for number in 0..20 {
+        good.process(&[&author.note(f64::from(number), "TEST", json!(number))]).await;
+    }
+    let mut urls = Vec::new();
+    // More than are asked at a time while they are of use.
+    for _ in 0..6 {
+        urls.push(between(&good, HandsOut::Nothing).await);
+    }
+    urls.push(good.url.clone());
+    let node = TestNode::start_with(|config| config.network.http_peers = urls.clone()).await;
+    until_caught_up(&node, 20).await;
+    // They have all been asked, and none has answered yet, so nobody waited for them.
+    let mut asked = 0;
+    for url in &urls[..6] {
+        let said = says_of(&node, url).await;
+        assert!(said["error"].is_null(), "{said}");
+        asked += usize::from(said["known"] == 20);
+    }
+    assert!(asked > 0, "some were asked first, or beside");
+    good.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_lost_or_spoiled_comes_from_another() {
+    let good = TestNode::start().await;
+    let author = Author::new(3);
+    for number in 0..20 {
+        good.process(&[&author.note(f64::from(number), "TEST", json!(number))]).await;
+    }
+    let ready = Arc::new(AtomicBool::new(false));
+    let bad = [between(&good, HandsOut::Gone).await, between(&good, HandsOut::Forged).await];
+    let last = between(&good, HandsOut::All(Arc::clone(&ready))).await;
+    let urls = vec![bad[0].clone(), bad[1].clone(), last];
+    let node = TestNode::start_with(|config| config.network.http_peers = urls).await;
+    for url in &bad {
+        let mut said = Value::Null;
+        for _ in 0..300 {
+            said = says_of(&node, url).await;
+            if said["compared"] == true {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(said["compared"], true, "{said}");
+    }
+    assert_eq!(node.node.metrics.caught_up.get(), 0);
+    ready.store(true, Ordering::Relaxed);
+    until_caught_up(&node, 20).await;
+    good.stop().await;
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

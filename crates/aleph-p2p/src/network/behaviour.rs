@@ -10,6 +10,7 @@ use super::dht::{self, Dht};
 use super::gate::Gate;
 use super::gossip::Gossip;
 use crate::bitswap::streams;
+use crate::defaults::{PING_EVERY, PING_WITHIN};
 use crate::standing::Standings;
 use crate::{DhtScope, NetworkConfig};
 
@@ -56,7 +57,9 @@ impl Behaviour {
         Ok(Self {
             gate: Gate::new(config.limits.clone(), Arc::clone(standings)),
             gossip: Gossip::new(&config.topics, key, Arc::clone(standings))?,
-            ping: ping::Behaviour::new(ping::Config::new()),
+            ping: ping::Behaviour::new(
+                ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_WITHIN),
+            ),
             streams: libp2p_stream::Behaviour::new(),
             identify: identify.into(),
             blocks: blocks.into(),

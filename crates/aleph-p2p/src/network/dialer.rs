@@ -6,7 +6,9 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::ConfiguredPeer;
-use crate::defaults::{CONNECT_TIMEOUT, DIAL_FAST, DIAL_FAST_ATTEMPTS, DIAL_SLOWEST};
+use crate::defaults::{
+    CONNECT_TIMEOUT, DIAL_FAST, DIAL_FAST_ATTEMPTS, DIAL_SLOWEST, DIAL_SLOWEST_ALONE, FEW_PEERS, FEW_TARGETS,
+};
 
 /// Above this many connected peers, announced addresses are not dialled any more; configured ones
 /// always are. The mesh of a topic holds twelve.
@@ -126,7 +128,12 @@ impl Dialer {
         random: impl Fn() -> f64,
     ) -> Vec<Attempt> {
         let mut attempts = Vec::new();
+        // Pauses that grew before become short again when connections go.
+        let is_alone = connected < FEW_PEERS && self.targets.len() <= FEW_TARGETS;
         for target in &mut self.targets {
+            if is_alone && !target.busy && target.failures > 0 {
+                target.next = target.next.min(now + DIAL_SLOWEST_ALONE);
+            }
             if target.next > now || target.peer.is_some_and(|peer| is_connected(&peer)) {
                 continue;
             }
@@ -287,6 +294,34 @@ mod tests {
         }
         dialer.reached(&back, soon, || MIDDLE);
         assert!(due(&mut dialer, soon + DIAL_FAST).iter().all(|attempt| attempt.peer == Some(back)), "once");
+    }
+
+    #[test]
+    fn with_few_connections_pauses_stay_short() {
+        let start = Instant::now();
+        let mut dialer = Dialer::new(PeerId::random());
+        dialer.configure(&configured("/ip4/127.0.0.1/tcp/1"), start);
+        let mut now = start;
+        for _ in 0..DIAL_FAST_ATTEMPTS + 8 {
+            for attempt in dialer.due(now, FEW_PEERS, |_| false, || MIDDLE) {
+                dialer.failed(attempt.target, false, now, MIDDLE);
+            }
+            now += DIAL_SLOWEST;
+        }
+        let attempt = dialer.due(now, FEW_PEERS, |_| false, || MIDDLE).remove(0);
+        dialer.failed(attempt.target, false, now, MIDDLE);
+        let soon = now + DIAL_SLOWEST_ALONE;
+        assert!(dialer.due(soon, FEW_PEERS, |_| false, || MIDDLE).is_empty(), "there are others");
+        // The others went.
+        assert!(due(&mut dialer, now).is_empty());
+        let attempt = due(&mut dialer, soon).remove(0);
+        // A pause that has another reason stays.
+        let peer = PeerId::random();
+        dialer.succeeded(attempt.target, peer);
+        dialer.disconnected(&peer, DIAL_SLOWEST_ALONE * 3, soon);
+        assert!(due(&mut dialer, soon).is_empty());
+        assert!(due(&mut dialer, soon + DIAL_SLOWEST_ALONE * 2).is_empty());
+        assert_eq!(due(&mut dialer, soon + DIAL_SLOWEST_ALONE * 3).len(), 1);
     }
 
     #[test]

@@ -12,8 +12,12 @@ use crate::intake::exchange::{self, ExchangeError, Line, lines_of, read_lines, w
 use crate::intake::known::id_of;
 use crate::intake::snapshot::{Believed, hash_of};
 
-/// Bytes of texts after which a batch is handed over, and the rest asked for later.
-const BATCH_BYTES: usize = 6 * 1024 * 1024;
+/// Bytes of texts after which a batch is handed over, and the rest asked for later: an answer of long texts
+/// is a batch.
+const BATCH_BYTES: usize = 3 * 1024 * 1024;
+
+/// A message counts as one, or as its share of the texts in units of so many bytes.
+const USUAL_BYTES: usize = 4096;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -51,6 +55,8 @@ pub(super) struct Batch {
     pub(super) partly_here: bool,
     /// What is still to be asked for.
     pub(super) rest: Option<Part>,
+    /// Of the texts.
+    bytes: usize,
 }
 
 /// What one answer held.
@@ -109,6 +115,11 @@ impl Answer {
 }
 
 impl Batch {
+    /// How many usual messages it weighs as much as.
+    pub(super) fn weight(&self) -> usize {
+        self.messages.len().max(self.bytes / USUAL_BYTES)
+    }
+
     fn add(&mut self, answer: Answer) {
         self.messages.extend(answer.messages);
         self.forgotten.extend(answer.forgotten.into_iter().map(|(_, skeleton)| skeleton));
@@ -121,18 +132,17 @@ impl Batch {
 /// Asks for a part until it is here, or enough of it.
 pub(super) async fn fetch(source: &Source, mut part: Part) -> Result<Batch, CatchUpError> {
     let mut batch = Batch::default();
-    let mut bytes = 0;
     loop {
         let of_chunk = matches!(part, Part::Chunk { .. });
         let packed = source.ask(part.question()).await?;
         let reading = tokio::task::spawn_blocking(move || Answer::read(&packed, of_chunk));
         let answer = reading.await.map_err(|_| CatchUpError::Stopping)??;
-        bytes += answer.bytes;
+        batch.bytes += answer.bytes;
         batch.partly_here |= matches!(part, Part::Chunk { partly_here: true, .. });
         let rest = part.taken(&answer)?;
         batch.add(answer);
         match rest {
-            After::Rest(rest) if bytes < BATCH_BYTES => part = rest,
+            After::Rest(rest) if batch.bytes < BATCH_BYTES => part = rest,
             After::Rest(rest) => {
                 batch.rest = Some(rest);
                 return Ok(batch);

@@ -1,13 +1,14 @@
 //! Whom to ask, and how: over libp2p where a node is connected that way, else over HTTP.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use aleph_p2p::{AskError, NetworkHandle, PeerId, Trust};
 use parking_lot::Mutex;
 
 use super::CatchUpError;
-use crate::intake::exchange::ANSWER_MAX;
+use crate::intake::exchange::{ANSWER_MAX, WANTED_PAGE};
 use crate::peers::HttpPeers;
 
 /// A peer that does not answer in this time is left for the next round.
@@ -15,6 +16,15 @@ pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// What all questions to a peer may wait for, one after the other, without anything useful in between.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Elements that are asked for at once at first; a node that answers fast is asked for more at once.
+const PAGE_FIRST: usize = 128;
+const PAGE_LEAST: usize = 16;
+
+/// A page that came sooner than this was a small one, and one that came later a large one: what is asked of a
+/// slow node can be asked of no other meanwhile.
+const PAGE_SOON: Duration = Duration::from_millis(500);
+const PAGE_LATE: Duration = Duration::from_millis(1500);
 
 /// Strangers over libp2p that are asked in a round.
 const STRANGERS: usize = 4;
@@ -28,11 +38,16 @@ pub(super) struct Source {
     pub(super) peer: Option<PeerId>,
     /// Whether the operator named it.
     pub(super) trusted: bool,
+    /// Since when it is connected over libp2p.
+    pub(super) connected: Option<SystemTime>,
     network: Option<NetworkHandle>,
     url: Option<String>,
     client: reqwest::Client,
     over_http: AtomicBool,
     waited: Mutex<Duration>,
+    /// When it was useful last, or is asked since.
+    useful: Mutex<Instant>,
+    page: AtomicUsize,
 }
 
 impl Source {
@@ -44,6 +59,30 @@ impl Source {
     /// Something useful came: patience begins anew.
     pub(super) fn was_useful(&self) {
         *self.waited.lock() = Duration::ZERO;
+        *self.useful.lock() = Instant::now();
+    }
+
+    /// How long nothing useful has come.
+    pub(super) fn idle(&self) -> Duration {
+        self.useful.lock().elapsed()
+    }
+
+    /// How many elements to ask for at once.
+    pub(super) fn page(&self) -> usize {
+        self.page.load(Ordering::Relaxed)
+    }
+
+    /// A page of so many elements took that long, or held much text.
+    pub(super) fn took(&self, elements: usize, time: Duration, is_long: bool) {
+        let page = self.page();
+        let next = if is_long || time > PAGE_LATE {
+            (page / 2).max(PAGE_LEAST)
+        } else if time < PAGE_SOON && elements >= page {
+            (page * 2).min(WANTED_PAGE)
+        } else {
+            page
+        };
+        self.page.store(next, Ordering::Relaxed);
     }
 
     /// Sends a question and reads a bounded answer.
@@ -105,22 +144,29 @@ async fn post(client: &reqwest::Client, url: &str, question: Vec<u8>) -> Result<
     Ok(body)
 }
 
-/// Everybody who may be asked now, each node once, in random order.
+/// Everybody who may be asked now, each node once: those first that came, or came back, last; the others in
+/// random order.
 pub(super) fn sources(
     peers: &HttpPeers,
     network: Option<&NetworkHandle>,
     client: &reqwest::Client,
 ) -> Vec<Source> {
     let announced = network.map(NetworkHandle::http_peers).unwrap_or_default();
-    let source = |name: String, peer, trusted, url: Option<String>, over_http| Source {
+    let since: HashMap<PeerId, SystemTime> = network
+        .map(|network| network.peers().into_iter().map(|info| (info.peer, info.since)).collect())
+        .unwrap_or_default();
+    let source = |name: String, peer: Option<PeerId>, trusted, url: Option<String>, over_http| Source {
         name,
         peer,
         trusted,
+        connected: peer.and_then(|peer| since.get(&peer).copied()),
         network: network.cloned(),
         url,
         client: client.clone(),
         over_http: AtomicBool::new(over_http),
         waited: Mutex::new(Duration::ZERO),
+        useful: Mutex::new(Instant::now()),
+        page: AtomicUsize::new(PAGE_FIRST),
     };
     let mut strangers = 0;
     let mut sources = Vec::new();
@@ -143,6 +189,9 @@ pub(super) fn sources(
         sources.push(source(url.clone(), peer, peers.is_configured(&url), Some(url), true));
     }
     let order = std::hash::RandomState::new();
-    sources.sort_by_key(|source| std::hash::BuildHasher::hash_one(&order, &source.name));
+    sources.sort_by_key(|source| {
+        let chance = std::hash::BuildHasher::hash_one(&order, &source.name);
+        (std::cmp::Reverse(source.connected), chance)
+    });
     sources
 }

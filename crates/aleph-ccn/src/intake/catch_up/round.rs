@@ -1,0 +1,457 @@
+//! One exchange with one node: what it has and this one lacks is found, fetched and decided.
+
+use std::collections::{HashMap, HashSet};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aleph_rules::Dependency;
+use aleph_types::content::Content;
+use aleph_types::{ItemHash, ParsedMessage};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt as _, stream};
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::CatchUp;
+use super::batch::{Batch, Part, fetch};
+use super::claims::{Open, Page, Running};
+use super::comparison::Comparison;
+use super::error::CatchUpError;
+use super::progress::{Progress, Taken};
+use super::source::Source;
+use crate::intake::exchange::{ExchangeError, WANTED_PAGE, count, read_count, read_snapshot, snapshot};
+use crate::intake::known::hashes_of;
+use crate::intake::snapshot::{Believed, believe};
+use crate::intake::tombstones::{Tombstone, judge};
+use crate::pipeline::{Origin, Outcome, PipelineError};
+
+/// Questions for messages that are under way at a time to a node that brings something; to others one.
+const LANES: usize = 3;
+
+/// A node brings something if it did within this time.
+pub(super) const GOOD_FOR: Duration = Duration::from_secs(3);
+
+/// Elements that are known to lack; beyond them the comparison waits.
+const OPEN: usize = 8192;
+
+/// Who lacks so many messages, and as many as it has, begins with a snapshot.
+const SNAPSHOT_FROM: u64 = 2048;
+
+/// How often a long catching up is told in the log.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+type Fate = Pin<Box<dyn Future<Output = Result<([u8; 32], Outcome), PipelineError>> + Send>>;
+
+/// An exchange under way.
+pub(super) struct Round<'a> {
+    catch_up: &'a CatchUp,
+    source: &'a Arc<Source>,
+    progress: Progress<'a>,
+    running: Running,
+    open: Mutex<Open>,
+}
+
+/// What a question for messages led to.
+struct Fetched {
+    batch: Batch,
+    /// Tombstones that were news.
+    buried: usize,
+    page: Option<Page>,
+    /// Until its messages are given to the pipeline.
+    ahead: OwnedSemaphorePermit,
+    /// Where its messages may go, if that was waited for.
+    inside: Option<OwnedSemaphorePermit>,
+}
+
+/// Held until every message of a page is decided.
+struct Undecided {
+    _page: Option<Page>,
+    _inside: OwnedSemaphorePermit,
+}
+
+/// Messages that are decided now, and what the exchange came to.
+struct Decisions<'a> {
+    progress: &'a Progress<'a>,
+    fates: FuturesUnordered<Fate>,
+    taken: Taken,
+    told: Instant,
+}
+
+impl<'a> Round<'a> {
+    /// Compares this node's messages with those of another, and gets what is lacking.
+    pub(super) async fn run(catch_up: &'a CatchUp, source: &'a Arc<Source>) -> Result<(), CatchUpError> {
+        let round = Round {
+            catch_up,
+            source,
+            progress: Progress::new(&catch_up.metrics, &catch_up.shared.fruitless, source),
+            running: catch_up.shared.claims.begin(),
+            open: Mutex::default(),
+        };
+        let theirs = read_count(&source.ask(count()).await?)?;
+        catch_up.metrics.catching_up.begin(&source.name, source.via(), theirs);
+        let mut decisions = Decisions::new(&round.progress);
+        round.begin_with_snapshot(theirs, &mut decisions).await?;
+        round.compare(&mut decisions).await?;
+        if decisions.taken.stored > 0 {
+            let Taken { stored, waiting, refused, .. } = decisions.taken;
+            tracing::info!(peer = %source.name, via = source.via(), stored, waiting, refused, "caught up");
+        }
+        catch_up.metrics.catching_up.compared(&source.name);
+        Ok(())
+    }
+
+    /// Fetches a snapshot, if this node lacks most of what the other one has, and no other exchange does.
+    async fn begin_with_snapshot(
+        &self,
+        theirs: u64,
+        decisions: &mut Decisions<'_>,
+    ) -> Result<(), CatchUpError> {
+        let claims = &self.catch_up.shared.claims;
+        loop {
+            let ours = self.catch_up.exchange.with_known(|known| known.len() as u64).await?;
+            if theirs.saturating_sub(ours) < SNAPSHOT_FROM.max(ours) {
+                return Ok(());
+            }
+            if let Some(_right) = claims.snapshot(self.source) {
+                return self.fetch_snapshot(decisions).await;
+            }
+            claims.changed().await;
+        }
+    }
+
+    /// Fetches those chunks of a snapshot that are not here as they are there.
+    async fn fetch_snapshot(&self, decisions: &mut Decisions<'_>) -> Result<(), CatchUpError> {
+        let source = self.source;
+        let told = match read_snapshot(&source.ask(snapshot()).await?) {
+            // Then the comparison alone does it.
+            Err(ExchangeError::Refused(words)) => {
+                tracing::debug!(peer = %source.name, %words, "no snapshot");
+                return Ok(());
+            }
+            told => told?,
+        };
+        let from = source.peer;
+        let believed = tokio::task::spawn_blocking(move || believe(&told, from));
+        let believed = Arc::new(believed.await.map_err(|_| CatchUpError::Stopping)??);
+        let lacking = self.lacking_chunks(&believed).await?;
+        let chunks = &believed.manifest.chunks;
+        let wanted = lacking.iter().map(|(index, ours)| {
+            let theirs = chunks.get(*index).map_or(0, |chunk| chunk.count as usize);
+            theirs.saturating_sub(*ours)
+        });
+        let wanted: usize = wanted.sum();
+        tracing::info!(
+            peer = %source.name, via = source.via(), signer = %believed.signer, messages = wanted,
+            chunks = lacking.len(), of = chunks.len(), "catching up from a snapshot"
+        );
+        self.catch_up.metrics.catching_up.wants(&source.name, wanted);
+        let fetches = stream::iter(lacking).map(|(chunk, ours)| {
+            let snapshot = Arc::clone(&believed);
+            let part =
+                Part::Chunk { snapshot, chunk, after: 0, seen: Vec::new(), unread: 0, partly_here: ours > 0 };
+            self.fetch(part, None)
+        });
+        match self.take_chunks(pin!(fetches.buffered(LANES)), decisions).await {
+            // It was told a while ago; the comparison finds the rest.
+            Err(CatchUpError::Exchange(ExchangeError::Refused(words))) => {
+                tracing::debug!(peer = %source.name, %words, "the snapshot ends early");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Chunks that are not here as they are there, and how many elements of each are here.
+    async fn lacking_chunks(&self, believed: &Arc<Believed>) -> Result<Vec<(usize, usize)>, CatchUpError> {
+        let snapshot = Arc::clone(believed);
+        let lacking = self.catch_up.exchange.with_known(move |known| {
+            let chunks = &snapshot.manifest.chunks;
+            let ours = chunks.iter().enumerate().map(|(index, chunk)| {
+                let (count, hash) = known.of_chunk(chunk, chunks.get(index + 1));
+                (index, count, hash == chunk.hash)
+            });
+            ours.filter(|(.., equal)| !equal).map(|(index, count, _)| (index, count)).collect()
+        });
+        Ok(lacking.await?)
+    }
+
+    async fn take_chunks(
+        &self,
+        mut fetches: Pin<&mut (impl stream::Stream<Item = Result<Fetched, CatchUpError>> + Send)>,
+        decisions: &mut Decisions<'_>,
+    ) -> Result<(), CatchUpError> {
+        loop {
+            let next = tokio::select! {
+                next = fetches.next() => next,
+                Some(fate) = decisions.fates.next(), if !decisions.fates.is_empty() => {
+                    decisions.one(fate?)?;
+                    continue;
+                }
+            };
+            let Some(fetched) = next else { break };
+            let mut fetched = fetched?;
+            while let Some(rest) = self.decide(fetched, decisions).await? {
+                // Long texts: they go in before more are read.
+                decisions.all().await?;
+                fetched = self.fetch(rest, None).await?;
+            }
+        }
+        decisions.all().await
+    }
+
+    /// Compares frame by frame, and fetches what is lacking meanwhile.
+    async fn compare(&self, decisions: &mut Decisions<'_>) -> Result<(), CatchUpError> {
+        let comparison = Comparison::begin(&self.catch_up.exchange, &self.progress).await?;
+        let mut frames = pin!(stream::try_unfold(comparison, |mut comparison| async move {
+            Ok::<_, CatchUpError>(comparison.next().await?.map(|found| (found, comparison)))
+        }));
+        let mut lanes = FuturesUnordered::new();
+        let mut is_compared = false;
+        let mut waits = false;
+        loop {
+            let open = self.open.lock().len();
+            let is_good = self.progress.useful() > 0 && self.source.idle() < GOOD_FOR;
+            let wanted = if is_good { LANES } else { 1 };
+            while !waits && lanes.len() < wanted.min(open) {
+                lanes.push(self.fetch_page());
+            }
+            if is_compared && open == 0 && lanes.is_empty() {
+                break;
+            }
+            tokio::select! {
+                found = frames.next(), if !is_compared && open < OPEN => match found {
+                    Some(found) => {
+                        self.found(found?).await?;
+                        waits = false;
+                    }
+                    None => is_compared = true,
+                },
+                Some(fetched) = lanes.next(), if !lanes.is_empty() => match fetched? {
+                    Some(fetched) => {
+                        if let Some(Part::Elements(rest)) = self.decide(fetched, decisions).await? {
+                            self.open.lock().first.extend(rest);
+                        }
+                    }
+                    // Others fetch all that is open.
+                    None => waits = true,
+                },
+                () = self.catch_up.shared.claims.changed(), if waits => waits = false,
+                Some(fate) = decisions.fates.next(), if !decisions.fates.is_empty() => decisions.one(fate?)?,
+            }
+            decisions.tell(self.catch_up);
+        }
+        decisions.all().await
+    }
+
+    /// Takes note of what is lacking of the elements that a frame told.
+    async fn found(&self, mut ids: Vec<[u8; 32]>) -> Result<(), CatchUpError> {
+        self.catch_up.shared.fruitless.leave_out(&self.source.name, self.source.trusted, &mut ids);
+        let lacking = self.lacking(&ids).await?;
+        self.catch_up.metrics.catching_up.wants(&self.source.name, lacking.len());
+        self.open.lock().first.extend(lacking);
+        Ok(())
+    }
+
+    /// Those of `ids` that this node has not met, or has refused.
+    async fn lacking(&self, ids: &[[u8; 32]]) -> Result<Vec<[u8; 32]>, CatchUpError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let candidates = ids.iter().flat_map(hashes_of).collect();
+        let unknown: HashSet<ItemHash> = self.catch_up.store.missing(candidates).await?.into_iter().collect();
+        let lacks = |id: &&[u8; 32]| hashes_of(id).iter().all(|hash| unknown.contains(hash));
+        Ok(ids.iter().filter(lacks).copied().collect())
+    }
+
+    /// Fetches a page of what is open. None if others fetch all of it.
+    async fn fetch_page(&self) -> Result<Option<Fetched>, CatchUpError> {
+        let most = self.source.page();
+        let ahead = self.catch_up.shared.claims.ahead(most).await?;
+        let claimed = self.catch_up.shared.claims.claim(&mut self.open.lock(), most);
+        let Some(mut page) = claimed else { return Ok(None) };
+        if !self.running.is_alone() {
+            // Another exchange may have brought some since they were found.
+            let lacking: HashSet<[u8; 32]> = self.lacking(&page.ids).await?.into_iter().collect();
+            let here = page.ids.iter().filter(|id| !lacking.contains(*id)).copied().collect();
+            self.progress.was_here(page.ids.len() - lacking.len());
+            page.give_back(&here);
+        }
+        if page.ids.is_empty() {
+            return Ok(Some(Fetched { batch: Batch::default(), buried: 0, page: None, ahead, inside: None }));
+        }
+        let (elements, begun) = (page.ids.len(), Instant::now());
+        let part = Part::Elements(page.ids.iter().copied().collect());
+        let mut fetched = self.fetch(part, Some((page, ahead))).await?;
+        let is_long = fetched.batch.rest.is_some();
+        if let (Some(Part::Elements(rest)), Some(page)) = (&fetched.batch.rest, &mut fetched.page) {
+            page.give_back(rest);
+        }
+        self.source.took(elements, begun.elapsed(), is_long);
+        // Here, where what other lanes wait for is read on.
+        fetched.inside = Some(self.catch_up.shared.claims.inside(fetched.batch.weight()).await?);
+        Ok(Some(fetched))
+    }
+
+    /// Fetches a part, and stores what follows from it before its messages can be decided.
+    async fn fetch(
+        &self,
+        part: Part,
+        held: Option<(Page, OwnedSemaphorePermit)>,
+    ) -> Result<Fetched, CatchUpError> {
+        let (page, ahead) = match held {
+            Some((page, ahead)) => (Some(page), ahead),
+            None => (None, self.catch_up.shared.claims.ahead(WANTED_PAGE).await?),
+        };
+        let mut batch = fetch(self.source, part).await?;
+        let metrics = &self.catch_up.metrics.catching_up;
+        let peer = &self.source.name;
+        metrics.fetched(peer, batch.messages.len() + batch.forgotten.len());
+        if batch.unreadable > 0 {
+            tracing::debug!(%peer, count = batch.unreadable, "peer has messages that can't be read here");
+        }
+        let before = batch.messages.len();
+        if let Some(page) = &page {
+            let twice = page.came(batch.messages.iter().map(|(id, _)| id));
+            batch.messages.retain(|(id, _)| !twice.contains(id));
+        }
+        if batch.partly_here {
+            let hashes = batch.messages.iter().map(|(_, parsed)| parsed.message.item_hash.clone()).collect();
+            let settled: HashSet<ItemHash> = self.catch_up.store.settled(hashes).await?.into_iter().collect();
+            batch.messages.retain(|(_, parsed)| !settled.contains(&parsed.message.item_hash));
+        }
+        self.progress.was_here(before - batch.messages.len());
+        let forgotten = std::mem::take(&mut batch.forgotten);
+        let forgets = std::mem::take(&mut batch.forgets);
+        let buried = self.bury(forgotten, forgets).await?;
+        self.progress.got(buried as u64);
+        Ok(Fetched { batch, buried, page, ahead, inside: None })
+    }
+
+    /// Gives the messages of a batch to the pipeline. Returns what is still to be asked for.
+    async fn decide(
+        &self,
+        fetched: Fetched,
+        decisions: &mut Decisions<'_>,
+    ) -> Result<Option<Part>, CatchUpError> {
+        let Fetched { batch, buried, page, ahead, inside } = fetched;
+        decisions.taken.stored += buried as u64;
+        decisions.taken.gone(&self.progress, &batch.gone)?;
+        if batch.messages.is_empty() {
+            return Ok(batch.rest);
+        }
+        let inside = match inside {
+            Some(inside) => inside,
+            None => {
+                let mut room = pin!(self.catch_up.shared.claims.inside(batch.weight()));
+                loop {
+                    tokio::select! {
+                        inside = &mut room => break inside?,
+                        Some(fate) = decisions.fates.next(), if !decisions.fates.is_empty() => {
+                            decisions.one(fate?)?;
+                        }
+                    }
+                }
+            }
+        };
+        let undecided = Arc::new(Undecided { _page: page, _inside: inside });
+        for (id, message) in batch.messages {
+            let pipeline = self.catch_up.pipeline.clone();
+            let undecided = Arc::clone(&undecided);
+            decisions.fates.push(Box::pin(async move {
+                let outcome = pipeline.submit(message, Origin::CatchUp).await?;
+                drop(undecided);
+                Ok((id, outcome))
+            }));
+        }
+        drop(ahead);
+        Ok(batch.rest)
+    }
+
+    /// Remembers messages that were forgotten before this node could get them; returns how many are news.
+    async fn bury(
+        &self,
+        forgotten: Vec<aleph_store::Skeleton>,
+        forgets: HashMap<String, ParsedMessage>,
+    ) -> Result<usize, CatchUpError> {
+        if forgotten.is_empty() {
+            return Ok(0);
+        }
+        let trusted = self.source.trusted;
+        let judged = tokio::task::spawn_blocking(move || {
+            forgotten.iter().map(|skeleton| judge(skeleton, &forgets, trusted)).collect::<Vec<_>>()
+        });
+        let judged = judged.await.map_err(|_| CatchUpError::Stopping)?;
+        let mut tombstones = Vec::with_capacity(judged.len());
+        for verdict in judged {
+            match verdict {
+                Ok(tombstone) => tombstones.push(tombstone),
+                Err(doubt) => {
+                    tracing::debug!(peer = %self.source.name, %doubt, "a forgotten message is not believed");
+                }
+            }
+        }
+        if tombstones.is_empty() {
+            return Ok(0);
+        }
+        let forgets: HashMap<ItemHash, ParsedMessage> = tombstones
+            .iter()
+            .map(|tombstone| (tombstone.forget.message.item_hash.clone(), tombstone.forget.clone()))
+            .collect();
+        let now = crate::clock::now();
+        let write = self.catch_up.pipeline.write(move |transaction| {
+            let mut news = Vec::new();
+            for Tombstone { message, item_type, owner, forget } in tombstones {
+                let gone_at = forget.content.as_ref().map_or(forget.message.time, Content::time);
+                let by = [forget.message.item_hash];
+                if transaction.remember_forgotten(&message, item_type, &owner, &by, gone_at, now)? {
+                    news.push(message.item_hash);
+                }
+            }
+            Ok(news)
+        });
+        let news = write.await?;
+        for hash in &news {
+            self.catch_up.pipeline.retry_waiting(&Dependency::Message(hash.clone()));
+        }
+        // Those that were refused because their targets were unknown are decided anew.
+        let fates =
+            forgets.into_values().map(|forget| self.catch_up.pipeline.submit(forget, Origin::CatchUp));
+        for fate in futures_util::future::join_all(fates).await {
+            fate?;
+        }
+        Ok(news.len())
+    }
+}
+
+impl<'a> Decisions<'a> {
+    fn new(progress: &'a Progress<'a>) -> Self {
+        Self { progress, fates: FuturesUnordered::new(), taken: Taken::default(), told: Instant::now() }
+    }
+
+    fn one(&mut self, (id, outcome): ([u8; 32], Outcome)) -> Result<(), CatchUpError> {
+        self.taken.fate(self.progress, id, outcome)
+    }
+
+    async fn all(&mut self) -> Result<(), CatchUpError> {
+        while let Some(fate) = self.fates.next().await {
+            self.one(fate?)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the log now and then where a long exchange stands.
+    fn tell(&mut self, catch_up: &CatchUp) {
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        let source = self.progress.source;
+        let Some(state) = catch_up.metrics.catching_up.peers().remove(&source.name) else { return };
+        let left = state.seconds_left().map(|seconds| format!("{seconds:.0} s")).unwrap_or_default();
+        tracing::info!(
+            peer = %source.name, via = source.via(), stored = state.stored, of = state.wanted,
+            rate = state.rate().map(f64::round), left, blocked = catch_up.pipeline.trouble(), "catching up"
+        );
+    }
+}
