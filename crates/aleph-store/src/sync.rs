@@ -242,7 +242,7 @@ impl Store {
 impl Transaction<'_> {
     /// Remembers that a message was forgotten before this node could get it. Its signature was checked, its
     /// content is lost. Returns whether that is news: a hash that this node has met already stays as it is,
-    /// unless it was refused, since anybody can send a wrong copy of a message.
+    /// unless it was refused, since anybody can send a wrong copy of a message, or waits for what may be gone.
     pub fn remember_forgotten(
         &mut self,
         message: &Message,
@@ -253,7 +253,7 @@ impl Transaction<'_> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let before = self.status(&message.item_hash)?;
-        if !matches!(before, None | Some(MessageStatus::Rejected)) {
+        if !matches!(before, None | Some(MessageStatus::Rejected | MessageStatus::Pending)) {
             return Ok(false);
         }
         self.leave(&message.item_hash, before)?;

@@ -290,6 +290,37 @@ async fn what_one_node_lost_or_spoiled_comes_from_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_waits_here_and_was_forgotten_elsewhere_is_forgotten() {
+    let good = TestNode::start().await;
+    let author = Author::new(4);
+    let file = good.node.blobs.put_bytes(b"a file that is gone".to_vec()).await.unwrap().hash;
+    let store = author.store(1.0, file.as_str(), json!({}));
+    good.process(&[&store, &author.forget(2.0, &[&store])]).await;
+    let ready = Arc::new(AtomicBool::new(false));
+    // Files can't be had through it.
+    let url = between(&good, HandsOut::All(Arc::clone(&ready))).await;
+    let node = TestNode::start_with(|config| config.network.http_peers = vec![url]).await;
+    let parsed = aleph_types::ParsedMessage::from_value(&store).unwrap();
+    let outcome = node.node.pipeline.submit(parsed, aleph_ccn::Origin::Gossip).await.unwrap();
+    assert!(matches!(outcome, aleph_ccn::Outcome::Pending), "{outcome:?}");
+    ready.store(true, Ordering::Relaxed);
+    let path = format!("/api/v0/messages/{}/status", store["item_hash"].as_str().unwrap());
+    let mut status = Value::Null;
+    for _ in 0..300 {
+        status = node.ok(&path).await["status"].clone();
+        if status == "forgotten" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(status, "forgotten");
+    let digest = good.ok("/api/v1/node/digest").await;
+    assert_eq!(node.ok("/api/v1/node/digest").await["digest"], digest["digest"]);
+    good.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_peer_over_libp2p_that_answers_wrong_loses_its_standing() {
     let config =
         NetworkConfig { listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()], ..Default::default() };

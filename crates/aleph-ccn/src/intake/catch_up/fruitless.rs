@@ -9,6 +9,10 @@ use parking_lot::Mutex;
 /// A message that was refused, or that a node had lost, is asked of that node again after this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
+/// Of a message that waits here, and that a node has in full, it is asked again after this time whether it
+/// was forgotten meanwhile.
+const WAITING_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
 /// Such messages are remembered up to this number.
 const REMEMBERED: usize = 100_000;
 
@@ -27,7 +31,7 @@ pub(super) struct Fruitless {
 
 #[derive(Debug)]
 struct Found {
-    since: Instant,
+    until: Instant,
     from: [Option<u32>; WITNESSES],
 }
 
@@ -39,12 +43,25 @@ impl Fruitless {
 
     /// Remembers that `id` was of no use from the node `name`.
     pub(super) fn add(&self, name: &str, id: [u8; 32]) {
+        self.add_for(AGAIN_AFTER, name, id);
+    }
+
+    /// Remembers that the node `name` has a message in full that waits here.
+    pub(super) fn waits(&self, name: &str, id: [u8; 32]) {
+        self.add_for(WAITING_AGAIN_AFTER, name, id);
+    }
+
+    fn add_for(&self, time: Duration, name: &str, id: [u8; 32]) {
         let name = self.short(name);
         let mut found = self.found.lock();
         if found.len() >= REMEMBERED && !found.contains_key(&id) {
             return;
         }
-        let found = found.entry(id).or_insert(Found { since: Instant::now(), from: [None; WITNESSES] });
+        let until = Instant::now() + time;
+        let found = found.entry(id).or_insert(Found { until, from: [None; WITNESSES] });
+        if found.until <= Instant::now() {
+            *found = Found { until, from: [None; WITNESSES] };
+        }
         if !found.from.contains(&Some(name))
             && let Some(place) = found.from.iter_mut().find(|place| place.is_none())
         {
@@ -55,21 +72,22 @@ impl Fruitless {
     /// Leaves those of `ids` that the node `name` may be asked for.
     pub(super) fn leave_out(&self, name: &str, trusted: bool, ids: &mut Vec<[u8; 32]>) {
         let name = self.short(name);
-        let found = self.found.lock();
+        let (found, now) = (self.found.lock(), Instant::now());
         if found.is_empty() {
             return;
         }
         ids.retain(|id| {
             found.get(id).is_none_or(|found| {
                 let said = found.from.contains(&Some(name));
-                !said && (trusted || found.from.contains(&None))
+                found.until <= now || (!said && (trusted || found.from.contains(&None)))
             })
         });
     }
 
     /// Forgets what is to be tried again.
     pub(super) fn tidy(&self) {
-        self.found.lock().retain(|_, found| found.since.elapsed() < AGAIN_AFTER);
+        let now = Instant::now();
+        self.found.lock().retain(|_, found| found.until > now);
     }
 }
 

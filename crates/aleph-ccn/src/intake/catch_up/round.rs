@@ -35,6 +35,9 @@ pub(super) const GOOD_FOR: Duration = Duration::from_secs(3);
 /// Elements that are known to lack; beyond them the comparison waits.
 const OPEN: usize = 8192;
 
+/// Messages that wait here and are asked for, a frame: they may have been forgotten elsewhere.
+const WAITING: usize = 256;
+
 /// Who lacks so many messages, and as many as it has, begins with a snapshot.
 const SNAPSHOT_FROM: u64 = 2048;
 
@@ -50,6 +53,8 @@ pub(super) struct Round<'a> {
     progress: Progress<'a>,
     running: Running,
     open: Mutex<Open>,
+    /// Of those that are open, or were: they wait here, and only whether they were forgotten is news.
+    waiting: Mutex<HashSet<[u8; 32]>>,
 }
 
 /// What a question for messages led to.
@@ -87,6 +92,7 @@ impl<'a> Round<'a> {
             progress: Progress::new(&catch_up.metrics, &catch_up.shared.fruitless, source),
             running: catch_up.shared.claims.begin(),
             open: Mutex::default(),
+            waiting: Mutex::default(),
         };
         let theirs = read_count(&source.ask(count()).await?)?;
         catch_up.metrics.catching_up.begin(&source.name, source.via(), theirs);
@@ -249,7 +255,14 @@ impl<'a> Round<'a> {
         self.catch_up.shared.fruitless.leave_out(&self.source.name, self.source.trusted, &mut ids);
         let lacking = self.lacking(&ids).await?;
         self.catch_up.metrics.catching_up.wants(&self.source.name, lacking.len());
-        self.open.lock().first.extend(lacking);
+        // The other node accepted the rest, and this one hasn't: they wait here, for a file that may be gone.
+        let lacks: HashSet<&[u8; 32]> = lacking.iter().collect();
+        let waiting: Vec<[u8; 32]> =
+            ids.iter().filter(|id| !lacks.contains(id)).take(WAITING).copied().collect();
+        self.waiting.lock().extend(&waiting);
+        let mut open = self.open.lock();
+        open.first.extend(lacking);
+        open.first.extend(waiting);
         Ok(())
     }
 
@@ -273,8 +286,11 @@ impl<'a> Round<'a> {
         if !self.running.is_alone() {
             // Another exchange may have brought some since they were found.
             let lacking: HashSet<[u8; 32]> = self.lacking(&page.ids).await?.into_iter().collect();
-            let here = page.ids.iter().filter(|id| !lacking.contains(*id)).copied().collect();
-            self.progress.was_here(page.ids.len() - lacking.len());
+            let waiting = self.waiting.lock();
+            let is_here = |id: &&[u8; 32]| !lacking.contains(*id) && !waiting.contains(*id);
+            let here: HashSet<[u8; 32]> = page.ids.iter().filter(is_here).copied().collect();
+            drop(waiting);
+            self.progress.was_here(here.len());
             page.give_back(&here);
         }
         if page.ids.is_empty() {
@@ -304,6 +320,7 @@ impl<'a> Round<'a> {
             None => (None, self.catch_up.shared.claims.ahead(WANTED_PAGE).await?),
         };
         let mut batch = fetch(self.source, part).await?;
+        self.leave_waiting(&mut batch);
         let metrics = &self.catch_up.metrics.catching_up;
         let peer = &self.source.name;
         metrics.fetched(peer, batch.messages.len() + batch.forgotten.len());
@@ -326,6 +343,21 @@ impl<'a> Round<'a> {
         let buried = self.bury(forgotten, forgets).await?;
         self.progress.got(buried as u64);
         Ok(Fetched { batch, buried, page, ahead, inside: None })
+    }
+
+    /// Leaves out the messages that wait here: that they are alive elsewhere is no news.
+    fn leave_waiting(&self, batch: &mut Batch) {
+        let waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            return;
+        }
+        batch.messages.retain(|(id, _)| {
+            let waits = waiting.contains(id);
+            if waits {
+                self.catch_up.shared.fruitless.waits(&self.source.name, *id);
+            }
+            !waits
+        });
     }
 
     /// Gives the messages of a batch to the pipeline. Returns what is still to be asked for.
