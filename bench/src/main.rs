@@ -73,7 +73,7 @@ enum Scenario {
         #[arg(long, default_value_t = 1000)]
         subscribers: usize,
         /// Messages that are published
-        #[arg(long, default_value_t = 5000)]
+        #[arg(long, default_value_t = 10_000)]
         messages: usize,
         /// Subscribers beside them that read nothing
         #[arg(long, default_value_t = 5)]

@@ -13,6 +13,7 @@ use axum::response::Response;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::Api;
 use super::errors::ApiError;
@@ -33,6 +34,11 @@ const PONG_WITHIN: Duration = Duration::from_secs(15);
 
 /// A frame that a client doesn't take in this time ends its socket.
 const SEND_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long the end of a socket is waited for, and by one that reads too slowly: what is on its way to it
+/// lies before the reason.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+const SLOW_CLOSE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What clients say is ignored; more than this at once ends the socket.
 const CLIENT_FRAME: usize = 64 * 1024;
@@ -137,7 +143,7 @@ pub(super) async fn messages(
         {
             api.node.metrics.ws_dropped.increment();
         }
-        socket.close(end).await;
+        socket.close(end, &api.node.stopping).await;
     }))
 }
 
@@ -250,7 +256,7 @@ pub(super) async fn status(
                 }
             }
         };
-        socket.close(end).await;
+        socket.close(end, &api.node.stopping).await;
     }))
 }
 
@@ -305,18 +311,25 @@ impl Socket {
         }
     }
 
-    async fn close(mut self, end: End) {
+    async fn close(mut self, end: End, stopping: &CancellationToken) {
         let frame = match end {
             End::Closed => CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::default() },
             End::With(code, reason) => CloseFrame { code, reason: Utf8Bytes::from_static(reason) },
         };
+        let patience = if frame.code == close_code::POLICY { SLOW_CLOSE_WITHIN } else { CLOSE_WITHIN };
         let closing = async {
             if self.inner.send(Message::Close(Some(frame))).await.is_ok() {
                 // The client's own close ends the exchange.
                 while let Some(Ok(_)) = self.inner.recv().await {}
             }
         };
-        let _ = tokio::time::timeout(Duration::from_secs(2), closing).await;
+        tokio::select! {
+            _ = tokio::time::timeout(patience, closing) => {}
+            () = async {
+                stopping.cancelled().await;
+                tokio::time::sleep(CLOSE_WITHIN).await;
+            } => {}
+        }
     }
 }
 

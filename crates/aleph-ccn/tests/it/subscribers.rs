@@ -138,10 +138,9 @@ async fn who_does_not_read_is_dropped_and_others_notice_nothing() {
             Err(_) => break,
         }
     }
-    if let Some(frame) = reason {
-        assert_eq!(u16::from(frame.code), 1008);
-        assert!(frame.reason.contains("too slow"));
-    }
+    let frame = reason.expect("the one who was dropped is told why");
+    assert_eq!(u16::from(frame.code), 1008);
+    assert!(frame.reason.contains("too slow"));
     let count = node.ok("/api/v0/messages/hashes?pagination=1").await["pagination_total"].as_u64().unwrap();
     assert_eq!(count, published);
     node.stop().await;
