@@ -107,6 +107,7 @@ enum Scenario {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    aleph_ccn::few_arenas();
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider was installed twice"))?;

@@ -11,6 +11,7 @@
 //! * every queue is bounded, and what a queue drops is repaired by catching up with other nodes;
 //! * one process a data folder.
 
+mod allocator;
 mod api;
 mod clock;
 mod collector;
@@ -29,6 +30,7 @@ mod removals;
 mod resolve;
 pub mod stepped;
 
+pub use allocator::few_arenas;
 pub use collector::{CollectError, CollectReport, Collector};
 pub use config::{
     ApiConfig, Config, DhtKind, FilesConfig, HttpConfig, IpfsConfig, KeyKind, LimitsConfig, NetworkConfig,

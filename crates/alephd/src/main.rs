@@ -70,6 +70,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     // a supervisor begins with nothing of ours: no threads, no log, no TLS
     if !matches!(cli.command, Command::SuperviseVm(_)) {
+        aleph_ccn::few_arenas();
         log::start(&cli.log, cli.log_format)?;
         rustls::crypto::ring::default_provider()
             .install_default()
