@@ -5,6 +5,18 @@ use std::time::Duration;
 /// Most bytes of one gossip frame, on the wire of every peer (`spec: p2p.md §2.2`).
 pub(crate) const MAX_FRAME: usize = 262_144;
 
+/// Most bytes of one message with its envelope: it makes a frame of its own when it is passed on, whose tag and
+/// length take four.
+pub(crate) const MAX_MESSAGE: usize = MAX_FRAME - 4;
+
+/// Most bytes that gossipsub may have read of a stream before it gives the stream up.
+///
+/// gossipsub 0.50 compares its bound for a frame with all that it has read: the frame, its length, and the
+/// beginning of what follows, for it reads 8 KiB at a time. With [`MAX_FRAME`] as the bound, a large frame that
+/// another one follows at once would end the stream, and nothing more would be heard of that peer. What is
+/// larger than a frame may be is refused by [`MAX_MESSAGE`].
+pub(crate) const READ_BUFFER: usize = MAX_FRAME + 3 + 8 * 1024;
+
 /// Most bytes of one published payload, after percent signs were escaped.
 ///
 /// A larger one would make a frame that the receiver can't decode, and every later message to that

@@ -66,11 +66,15 @@ impl Gossip {
         key: Keypair,
         standings: Arc<Mutex<Standings>>,
     ) -> Result<Self, String> {
+        let messages = IdentTopic::new(topics.messages.as_str());
+        let alive = IdentTopic::new(topics.alive.as_str());
         let config = ConfigBuilder::default()
             .validation_mode(ValidationMode::Strict)
             .validate_messages()
             .message_id_fn(|message| MessageId::from(gossip_id(&message.data)))
-            .max_transmit_size(defaults::MAX_FRAME)
+            .max_transmit_size(defaults::READ_BUFFER)
+            .max_transmit_size_for_topic(defaults::MAX_MESSAGE, messages.hash())
+            .max_transmit_size_for_topic(defaults::MAX_MESSAGE, alive.hash())
             .duplicate_cache_time(defaults::DUPLICATE_CACHE)
             .max_control_message_size(defaults::MAX_CONTROL)
             .max_publish_messages(defaults::MAX_MESSAGES_PER_FRAME)
@@ -79,8 +83,6 @@ impl Gossip {
             .build()
             .map_err(|error| error.to_string())?;
         let mut inner = gossipsub::Behaviour::new(MessageAuthenticity::Signed(key), config)?;
-        let messages = IdentTopic::new(topics.messages.as_str());
-        let alive = IdentTopic::new(topics.alive.as_str());
         for topic in [&messages, &alive] {
             inner.subscribe(topic).map_err(|error| error.to_string())?;
         }

@@ -121,6 +121,33 @@ async fn a_node_with_the_settings_of_the_reference_hears_and_is_heard() {
 }
 
 #[tokio::test]
+async fn the_largest_messages_right_after_each_other_are_heard_and_what_follows_too() {
+    let mut a = Node::with(config(&[]), key()).await;
+    let mut settings = reference_settings();
+    settings.max_transmit_size(300_000);
+    let mut other = foreign(&settings, MessageAuthenticity::Signed);
+    meet(&mut other, a.address(), a.id()).await;
+    let largest = |byte: u8| vec![byte; aleph_p2p::MAX_PUBLISH];
+    for byte in 0..8 {
+        other.behaviour_mut().publish(IdentTopic::new(TOPIC), largest(byte)).expect("publish");
+    }
+    // A little more than a frame may have: others could not be sent it.
+    other.behaviour_mut().publish(IdentTopic::new(TOPIC), vec![b'x'; 262_100]).expect("publish");
+    other.behaviour_mut().publish(IdentTopic::new(TOPIC), "after that").expect("publish");
+    let author = *other.local_peer_id();
+    let other = keep_going(other);
+    for byte in 0..8 {
+        a.until_received(&largest(byte)).await;
+    }
+    a.until_received(b"after that").await;
+    assert_eq!(a.handle.stats().received, 9, "the one that is too large is dropped");
+    let standing = a.handle.peers().remove(0).standing;
+    assert_eq!(standing.peer, author);
+    assert_eq!(standing.faults[0].offence, aleph_p2p::Offence::BadEnvelope);
+    other.abort();
+}
+
+#[tokio::test]
 async fn unsigned_messages_and_frames_too_large_are_dropped_and_others_served() {
     let mut a = Node::start(&[]).await;
     let mut honest = Node::start(&[&a]).await;

@@ -135,6 +135,14 @@ async fn messages_travel_both_ways_to_the_edge_of_a_frame() {
         until_processed(&node, message).await;
     }
 
+    // The largest right after each other, among them what is no message.
+    for number in 60..64 {
+        peer.publish(MESSAGES, &wire(&largest_post(number))).await;
+        peer.publish(MESSAGES, &format!("{number}").repeat(limits::GOSSIP_PAYLOAD / 2)).await;
+    }
+    until_processed(&node, &largest_post(60)).await;
+    until_processed(&node, &largest_post(63)).await;
+
     // More than any window of the stream, in small pieces.
     for number in 100..800 {
         peer.publish(MESSAGES, &wire(&post(number, &"y".repeat(1_000)))).await;
