@@ -10,16 +10,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use libp2p::{PeerId, Stream, StreamProtocol};
-use libp2p_stream::OpenStreamError;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::NetworkHandle;
 use crate::handle::Shared;
 use crate::standing::{Offence, Trust};
+use crate::streams::{self, OpenError, Order};
 
 mod frame;
 
@@ -42,7 +41,10 @@ const IDLE_THERE: Duration = Duration::from_secs(40);
 /// Streams that wait for the next question to one peer.
 const IDLE_STREAMS: usize = 4;
 
-/// A fresh stream that ends without an answer is tried again: the other side takes one stream at a time.
+/// Streams that peers opened and nobody took yet; one more is reset.
+const UNTAKEN: usize = 64;
+
+/// A fresh stream that ends without an answer is tried again: the other side may have had no place for it.
 const TRIES: u32 = 4;
 
 /// Why a peer did not answer.
@@ -89,6 +91,63 @@ pub struct AnswerLimits {
     pub answers_to_strangers: usize,
     /// The same for peers that are configured or in the node list.
     pub answers: usize,
+}
+
+/// The swarm's half of questions and answers.
+pub(crate) type Streams = streams::Behaviour<Incoming>;
+
+type Untaken = mpsc::Sender<(PeerId, Stream)>;
+
+/// Streams that peers open, for who answers; nobody at first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Incoming(Arc<Mutex<Option<Untaken>>>);
+
+impl streams::Listener for Incoming {
+    const PROTOCOL: StreamProtocol = SYNC_PROTOCOL;
+
+    fn is_open(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(|untaken| !untaken.is_closed())
+    }
+
+    fn stream(&self, peer: PeerId, stream: Stream) {
+        if let Some(untaken) = self.0.lock().as_ref() {
+            // One too many is reset; who asks tries again.
+            let _ = untaken.try_send((peer, stream));
+        }
+    }
+}
+
+/// The tasks' half: opens streams and takes those of peers.
+#[derive(Debug)]
+pub(crate) struct Door {
+    orders: mpsc::Sender<Order>,
+    incoming: Incoming,
+}
+
+impl Door {
+    async fn open(&self, peer: PeerId) -> Result<Stream, OpenError> {
+        let (reply, opened) = oneshot::channel();
+        self.orders.send(Order::Open { peer, reply }).await.map_err(|_| OpenError::NotConnected)?;
+        opened.await.unwrap_or(Err(OpenError::Broken))
+    }
+
+    /// Streams that peers open from now on; none if somebody takes them already.
+    fn take(&self) -> Option<mpsc::Receiver<(PeerId, Stream)>> {
+        let mut incoming = self.incoming.0.lock();
+        if incoming.as_ref().is_some_and(|untaken| !untaken.is_closed()) {
+            return None;
+        }
+        let (untaken, streams) = mpsc::channel(UNTAKEN);
+        *incoming = Some(untaken);
+        Some(streams)
+    }
+}
+
+/// Both halves.
+pub(crate) fn start() -> (Streams, Door) {
+    let (orders, incoming_orders) = mpsc::channel(256);
+    let incoming = Incoming::default();
+    (Streams::new(incoming_orders, incoming.clone()), Door { orders, incoming })
 }
 
 /// What the asking and the answering side remember.
@@ -167,22 +226,18 @@ impl NetworkHandle {
     }
 
     async fn open(&self, peer: PeerId) -> Result<Stream, AskError> {
-        // Opening a stream to anybody else would dial.
-        if !self.shared().peers.lock().is_connected(&peer) {
-            return Err(AskError::NotConnected);
-        }
-        let mut control = self.shared().streams.control();
-        let opening = control.open_stream(peer, SYNC_PROTOCOL);
+        let opening = self.shared().door.open(peer);
         match tokio::time::timeout(OPEN_WITHIN, opening).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(OpenStreamError::UnsupportedProtocol(_))) => {
+            Ok(Err(OpenError::NotSpoken)) => {
                 // Only as long as it is connected, which it may not be any more.
                 if self.shared().peers.lock().is_connected(&peer) {
                     self.shared().conversations.mute.lock().insert(peer);
                 }
                 Err(AskError::Unsupported)
             }
-            Ok(Err(error)) => Err(AskError::Opening(error.to_string())),
+            Ok(Err(OpenError::NotConnected)) => Err(AskError::NotConnected),
+            Ok(Err(error @ OpenError::Broken)) => Err(AskError::Opening(error.to_string())),
             Err(_elapsed) => Err(AskError::Slow),
         }
     }
@@ -208,7 +263,7 @@ impl NetworkHandle {
         F: Fn(PeerId, Vec<u8>) -> Answer + Clone + Send + Sync + 'static,
         Answer: Future<Output = Option<Vec<u8>>> + Send,
     {
-        let Ok(mut incoming) = self.shared().streams.control().accept(SYNC_PROTOCOL) else { return };
+        let Some(mut incoming) = self.shared().door.take() else { return };
         let answers = Arc::new(Semaphore::new(limits.answers));
         let to_strangers = Arc::new(Semaphore::new(limits.answers_to_strangers));
         let mut streams: HashMap<PeerId, usize> = HashMap::new();
@@ -216,7 +271,7 @@ impl NetworkHandle {
         let mut conversations = JoinSet::new();
         loop {
             tokio::select! {
-                next = incoming.next() => {
+                next = incoming.recv() => {
                     let Some((peer, stream)) = next else { return };
                     let stranger = self.shared().standings.lock().trust(&peer) == Trust::Stranger;
                     let of_peer = streams.entry(peer).or_default();

@@ -22,26 +22,25 @@ use aleph_cid::Cid;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::Stream;
+use libp2p::swarm::{Stream, StreamProtocol};
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::network::{look_up, name_of};
 use crate::standing::{Offence, Standings};
+use crate::streams::{self, OpenError, Order};
 
 mod client;
 mod frames;
 mod message;
 mod server;
 mod session;
-pub(crate) mod streams;
 
 use client::Orders;
 use message::{Block, Entry, MAX_MESSAGE, Message, Presence, WantKind};
 use server::Ledger;
 pub use session::{Session, SessionEvent};
-use streams::{News, OpenError, Order};
 
 /// Where blocks come from that peers ask for.
 pub trait BlockSource: fmt::Debug + Send + Sync + 'static {
@@ -275,11 +274,52 @@ impl Bitswap {
     }
 }
 
+/// What the swarm tells the tasks.
+#[derive(Debug)]
+enum News {
+    Connected(PeerId),
+    Disconnected(PeerId),
+    Stream(PeerId, Stream),
+    /// It could not be reached.
+    Unreachable(PeerId),
+}
+
+/// Tells the tasks. They live as long as the swarm.
+#[derive(Debug, Clone)]
+pub(crate) struct Teller(mpsc::UnboundedSender<News>);
+
+impl Teller {
+    fn tell(&self, news: News) {
+        let _ = self.0.send(news);
+    }
+}
+
+/// None is dropped here: peers open a stream for each message, many at once.
+impl streams::Listener for Teller {
+    const PROTOCOL: StreamProtocol = StreamProtocol::new("/ipfs/bitswap/1.2.0");
+
+    fn stream(&self, peer: PeerId, stream: Stream) {
+        self.tell(News::Stream(peer, stream));
+    }
+
+    fn connected(&self, peer: PeerId) {
+        self.tell(News::Connected(peer));
+    }
+
+    fn disconnected(&self, peer: PeerId) {
+        self.tell(News::Disconnected(peer));
+    }
+
+    fn unreachable(&self, peer: PeerId) {
+        self.tell(News::Unreachable(peer));
+    }
+}
+
+/// The swarm's half of block exchange.
+pub(crate) type Streams = streams::Behaviour<Teller>;
+
 /// The swarm's half and the application's half. The tasks end with the swarm.
-pub(crate) fn start(
-    source: Arc<dyn BlockSource>,
-    standings: Arc<Mutex<Standings>>,
-) -> (streams::Behaviour, Bitswap) {
+pub(crate) fn start(source: Arc<dyn BlockSource>, standings: Arc<Mutex<Standings>>) -> (Streams, Bitswap) {
     let (orders, incoming) = mpsc::channel(256);
     let (tell, news) = mpsc::unbounded_channel();
     let engine = Arc::new(Engine {
@@ -292,7 +332,7 @@ pub(crate) fn start(
         counters: Counters::default(),
     });
     tokio::spawn(Arc::clone(&engine).follow(news));
-    (streams::Behaviour::new(incoming, tell), Bitswap { engine })
+    (Streams::new(incoming, Teller(tell)), Bitswap { engine })
 }
 
 impl Engine {

@@ -9,13 +9,12 @@ use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ask::Conversations;
+use crate::ask::{Conversations, Door};
 use crate::bitswap::Bitswap;
 use crate::defaults::FAULTY_TOLD;
 use crate::key::Signer;
 use crate::peers::{HttpPeer, KnownAddress, PeerInfo, PeerTable};
 use crate::standing::{Standing, Standings};
-use crate::streams::Streams;
 use crate::{ConfiguredPeer, MAX_PUBLISH, PublishError, PublishOutcome, encode_payload};
 
 /// The application's end of the network. Cheap to clone; the network stops when the last clone is
@@ -54,7 +53,7 @@ pub(crate) struct Shared {
     /// Locked after `peers` by who needs both.
     pub(crate) standings: Arc<Mutex<Standings>>,
     pub(crate) counters: Counters,
-    pub(crate) streams: Streams,
+    pub(crate) door: Door,
     pub(crate) conversations: Conversations,
     pub(crate) bitswap: Option<Bitswap>,
     pub(crate) signer: Signer,
@@ -73,6 +72,7 @@ pub(crate) struct Counters {
     pub(crate) missed: AtomicU64,
     pub(crate) failed_dials: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) refused_dials: AtomicU64,
 }
 
 /// What the network did since it started. All are counts of messages unless said otherwise.
@@ -102,10 +102,14 @@ pub struct Stats {
     pub failed_dials: u64,
     /// Connections that were not taken, not messages.
     pub refused: u64,
+    /// Dials to strangers that were not made because there were too many ([`crate::Limits::outgoing`]).
+    pub refused_dials: u64,
     /// Peers that are shunned, now.
     pub shunned_peers: usize,
     /// Addresses that are shunned, now.
     pub shunned_addresses: usize,
+    /// Peers of which it is remembered how they stand, now: 4,096 at most.
+    pub remembered_peers: usize,
 }
 
 pub(crate) fn bump(counter: &AtomicU64, by: u64) {
@@ -226,7 +230,10 @@ impl NetworkHandle {
             let table = self.shared.peers.lock();
             (table.infos().len(), table.subscribers())
         };
-        let (shunned_peers, shunned_addresses) = self.shared.standings.lock().shunned(Instant::now());
+        let (remembered_peers, (shunned_peers, shunned_addresses)) = {
+            let standings = self.shared.standings.lock();
+            (standings.remembered(), standings.shunned(Instant::now()))
+        };
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.shared.counters;
         Stats {
@@ -242,8 +249,10 @@ impl NetworkHandle {
             missed: of(&counters.missed),
             failed_dials: of(&counters.failed_dials),
             refused: of(&counters.refused),
+            refused_dials: of(&counters.refused_dials),
             shunned_peers,
             shunned_addresses,
+            remembered_peers,
         }
     }
 

@@ -14,15 +14,14 @@ use libp2p::{Multiaddr, Swarm, Transport as _, noise, swarm, tcp, yamux};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::ask::Conversations;
-use crate::bitswap::streams;
+use crate::ask::{self, Conversations};
 use crate::handle::{Command, Counters, Shared};
 use crate::key::Signer;
 use crate::peers::PeerTable;
 use crate::standing::Standings;
-use crate::streams::Streams;
 use crate::{
-    ConfiguredPeer, DhtScope, Event, NetworkConfig, NetworkHandle, NodeKey, StartError, book, defaults,
+    ConfiguredPeer, DhtScope, Event, NetworkConfig, NetworkHandle, NodeKey, StartError, bitswap, book,
+    defaults,
 };
 
 mod behaviour;
@@ -81,11 +80,12 @@ impl Network {
         let (streams, bitswap) = match config.blocks.clone() {
             None => (None, None),
             Some(source) => {
-                let (streams, bitswap) = crate::bitswap::start(source, Arc::clone(&standings));
+                let (streams, bitswap) = bitswap::start(source, Arc::clone(&standings));
                 (Some(streams), Some(bitswap))
             }
         };
-        let mut swarm = build(&config, key, &standings, streams)?;
+        let (questions, door) = ask::start();
+        let mut swarm = build(&config, key, &standings, questions, streams)?;
         let listening = listen(&mut swarm, &config.listen).await?;
         let listened = Some(listening.clone());
         let me = *swarm.local_peer_id();
@@ -103,7 +103,7 @@ impl Network {
             peers: Mutex::new(peers),
             standings,
             counters: Counters::default(),
-            streams: Streams::new(swarm.behaviour().streams.new_control()),
+            door,
             conversations: Conversations::default(),
             bitswap,
             signer,
@@ -149,7 +149,8 @@ fn build(
     config: &NetworkConfig,
     key: NodeKey,
     standings: &Arc<Mutex<Standings>>,
-    blocks: Option<streams::Behaviour>,
+    questions: ask::Streams,
+    blocks: Option<bitswap::Streams>,
 ) -> Result<Swarm<Behaviour>, StartError> {
     let pair = key.into_pair();
     let setup = |error: &dyn std::fmt::Display| StartError::Setup(error.to_string());
@@ -162,7 +163,7 @@ fn build(
         .timeout(defaults::CONNECT_TIMEOUT)
         .boxed();
     let peer = pair.public().to_peer_id();
-    let behaviour = Behaviour::new(config, pair, standings, blocks).map_err(StartError::Setup)?;
+    let behaviour = Behaviour::new(config, pair, standings, questions, blocks).map_err(StartError::Setup)?;
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(defaults::IDLE_TIMEOUT);
     Ok(Swarm::new(transport, behaviour, peer, settings))
 }

@@ -528,6 +528,16 @@ impl Standings {
         faulty
     }
 
+    /// When the peer did anything last that is counted here.
+    pub(crate) fn last_heard(&self, peer: &PeerId) -> Option<Instant> {
+        self.records.get(peer).map(|record| record.touched)
+    }
+
+    /// How many peers are remembered, for good or bad.
+    pub(crate) fn remembered(&self) -> usize {
+        self.records.len()
+    }
+
     /// How many peers and addresses are shunned now.
     pub(crate) fn shunned(&self, now: Instant) -> (usize, usize) {
         let peers = self.records.values().filter(|record| record.is_shunned(now)).count();

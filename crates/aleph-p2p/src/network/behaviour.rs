@@ -9,10 +9,9 @@ use parking_lot::Mutex;
 use super::dht::{self, Dht};
 use super::gate::Gate;
 use super::gossip::Gossip;
-use crate::bitswap::streams;
 use crate::defaults::{PING_EVERY, PING_WITHIN};
 use crate::standing::Standings;
-use crate::{DhtScope, NetworkConfig};
+use crate::{DhtScope, NetworkConfig, ask, bitswap};
 
 /// What identify calls the family of protocols, as every node of IPFS does.
 const IDENTIFY: &str = "ipfs/0.1.0";
@@ -29,12 +28,11 @@ pub(crate) struct Behaviour {
     pub(crate) gossip: Gossip,
     /// Finds dead connections to peers that answer it (`spec: p2p.md §4`: not to be relied on).
     ping: ping::Behaviour,
-    /// Streams of protocols that are a question and an answer: who speaks one opens and takes
-    /// streams through a control of this ([`crate::NetworkHandle`] has one), outside the swarm's task.
-    pub(crate) streams: libp2p_stream::Behaviour,
+    /// Streams of questions and answers ([`crate::NetworkHandle::ask`]).
+    questions: ask::Streams,
     /// Tells peers which protocols are spoken here: those of IPFS don't try without.
     pub(crate) identify: Toggle<identify::Behaviour>,
-    blocks: Toggle<streams::Behaviour>,
+    blocks: Toggle<bitswap::Streams>,
     pub(crate) dht: Toggle<Dht>,
 }
 
@@ -43,7 +41,8 @@ impl Behaviour {
         config: &NetworkConfig,
         key: Keypair,
         standings: &Arc<Mutex<Standings>>,
-        blocks: Option<streams::Behaviour>,
+        questions: ask::Streams,
+        blocks: Option<bitswap::Streams>,
     ) -> Result<Self, String> {
         let dht = config.dht.as_ref().map(|config| dht::behaviour(config, key.public().to_peer_id()));
         let is_private = config.dht.as_ref().is_some_and(|dht| dht.scope == DhtScope::Private);
@@ -60,7 +59,7 @@ impl Behaviour {
             ping: ping::Behaviour::new(
                 ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_WITHIN),
             ),
-            streams: libp2p_stream::Behaviour::new(),
+            questions,
             identify: identify.into(),
             blocks: blocks.into(),
             dht: dht.into(),
