@@ -98,7 +98,9 @@ def made(
         shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for step in steps:
-        if subprocess.run(step, stdin=subprocess.DEVNULL, cwd=within, env=environment).returncode != 0:
+        # who runs this file reads its standard output
+        run = subprocess.run(step, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, cwd=within, env=environment)
+        if run.returncode != 0:
             raise CannotRun(f"`{' '.join(step)}` failed; see above")
     done.touch()
 

@@ -5,8 +5,12 @@
 //   {"do":"add","path":"…"}                     adds a file, or a folder with everything in it
 //   {"do":"get","cid":"…"}                      reads a file to its end
 //   {"do":"tree","cid":"…"}                     reads every file below a directory
+//   {"do":"provide","cid":"…"}                  tells the distributed table that it has it
+//   {"do":"find","cid":"…"}                     looks up there who has it, without asking those it is connected to
+//   {"do":"table"}                              says how many peers it knows for its table
 //
-// It speaks to the peers that it is connected to, and to nobody else.
+// It speaks to the peers that it is connected to, and to nobody else; with ALEPH_HELIA_DHT=1 it takes part in a
+// private distributed table, and also to those that it finds there.
 
 import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, statSync } from 'node:fs'
@@ -18,6 +22,8 @@ import { bitswap } from '@helia/block-brokers'
 import { unixfs } from '@helia/unixfs'
 import { Helia } from '@helia/utils'
 import { identify } from '@libp2p/identify'
+import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { MemoryBlockstore } from 'blockstore-core'
@@ -28,19 +34,26 @@ import * as dagPb from '@ipld/dag-pb'
 
 const tell = (event) => process.stdout.write(JSON.stringify(event) + '\n')
 
+const hasTable = process.env.ALEPH_HELIA_DHT === '1'
+const table = {
+  ping: ping(),
+  // addresses of this machine are fine
+  dht: kadDHT({ protocol: '/ipfs/lan/kad/1.0.0', clientMode: false, peerInfoMapper: passthroughMapper })
+}
+
 const libp2p = await createLibp2p({
   addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
   transports: [tcp()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
-  services: { identify: identify() }
+  services: { identify: identify(), ...(hasTable ? table : {}) }
 })
 const helia = new Helia({
   libp2p,
   blockstore: new MemoryBlockstore(),
   datastore: new MemoryDatastore(),
   blockBrokers: [bitswap()],
-  routers: [],
+  routers: hasTable ? [{ findProviders: (cid, options) => libp2p.contentRouting.findProviders(cid, options) }] : [],
   codecs: [dagPb]
 })
 await helia.start()
@@ -103,7 +116,19 @@ const orders = {
       files.push(file)
     }
     return { event: 'tree', cid, files }
-  }
+  },
+  provide: async ({ cid }) => {
+    await libp2p.contentRouting.provide(CID.parse(cid))
+    return { event: 'provided', cid }
+  },
+  find: async ({ cid }) => {
+    const providers = []
+    for await (const { id, multiaddrs } of libp2p.contentRouting.findProviders(CID.parse(cid))) {
+      providers.push({ peer: id.toString(), addresses: multiaddrs.map((address) => address.toString()) })
+    }
+    return { event: 'found', cid, providers }
+  },
+  table: async () => ({ event: 'table', peers: libp2p.services.dht.routingTable.size })
 }
 
 tell({

@@ -544,6 +544,7 @@ async fn start_network(
         topics: Topics { messages: config.p2p.topic.clone(), alive: config.p2p.alive_topic.clone() },
         announce: Announce { address: announced, http: http_url, ..Announce::default() },
         address_book: Some(config.storage.data_dir.join("peers.json")),
+        limits: aleph_p2p::Limits::default().with_outgoing(config.ipfs.connections),
         blocks: config.ipfs.bitswap.then(|| Arc::new(files.clone()) as Arc<dyn BlockSource>),
         ..aleph_p2p::NetworkConfig::default()
     };

@@ -130,13 +130,29 @@ pub struct Limits {
     pub incoming: u32,
     /// Those of them that come from one address (of IPv6: one network of 64 bits).
     pub per_address: u32,
-    /// Connections altogether; what is above `incoming` is kept for peers that are no strangers.
+    /// Connections that this node opened to strangers: those that a distributed table names, and those that are
+    /// asked for blocks. One more closes the one that was quiet for longest.
+    pub outgoing: u32,
+    /// Dials at once to peers that are neither configured nor in the node list.
+    pub dials: u32,
+    /// Connections altogether; what is above `incoming` and `outgoing` is kept for peers that are no strangers.
     pub connections: u32,
     /// Incoming connections whose handshake is not done.
     pub handshakes: u32,
     /// Those of them that come from one address; also how many may begin in a second in the long run,
     /// and eight times as many at once.
     pub handshakes_per_address: u32,
+}
+
+impl Limits {
+    /// The same with so many connections to strangers, and a third of that of dials at once.
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: u32) -> Self {
+        self.connections = self.connections.saturating_sub(self.outgoing).saturating_add(outgoing);
+        self.outgoing = outgoing;
+        self.dials = (outgoing / 3).max(1);
+        self
+    }
 }
 
 impl Default for Limits {
@@ -148,7 +164,9 @@ impl Default for Limits {
             connections_per_peer: 8,
             incoming: 256,
             per_address: 64,
-            connections: 384,
+            outgoing: 96,
+            dials: 32,
+            connections: 480,
             handshakes: 256,
             handshakes_per_address: 16,
         }

@@ -33,6 +33,7 @@ mod lookup;
 mod outbox;
 mod pace;
 mod pending;
+mod providers;
 mod seen;
 mod task;
 

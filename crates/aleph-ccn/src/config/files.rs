@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aleph_p2p::Limits;
 use serde::{Deserialize, Serialize};
 
 /// Where files are.
@@ -64,6 +65,9 @@ pub struct IpfsConfig {
     pub dht: DhtKind,
     /// Peers that the table begins with: `/ip4/…/tcp/4001/p2p/…`.
     pub dht_peers: Vec<String>,
+    /// Connections that this node opens at most to peers that neither its configuration nor the node list names:
+    /// those of the table, and those of `peers`. One more closes the one that was quiet for longest.
+    pub connections: u32,
     /// Bytes of one file under a CID, uploaded or fetched.
     pub file_bytes: u64,
     /// Bytes of one archive, uploaded or fetched.
@@ -81,6 +85,7 @@ impl Default for IpfsConfig {
             gateways: Vec::new(),
             dht: DhtKind::Off,
             dht_peers: Vec::new(),
+            connections: Limits::default().outgoing,
             file_bytes: 1 << 30,
             archive_bytes: 4 << 30,
         }

@@ -5,20 +5,18 @@ use std::time::Duration;
 
 use aleph_cid::Cid;
 use libp2p::PeerId;
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::kad::{self, RecordKey, StoreInserts};
 use libp2p::swarm::StreamProtocol;
 
+use super::providers::{Bounds, KEPT_FOR, Providers};
 use crate::{DhtConfig, DhtScope};
 
-pub(crate) type Dht = kad::Behaviour<MemoryStore>;
+pub(crate) type Dht = kad::Behaviour<Providers>;
 
-/// Contents whose providers are remembered here, this node's own among them; some 200 bytes for each
-/// provider.
-const CONTENTS: usize = 32_768;
-
-/// Providers that are remembered of one content.
-const PROVIDERS: usize = 8;
+/// What of others' provider records is kept. In a private network every node has nearly all of them; of the public
+/// network's it has those near to its own identity.
+const PRIVATE: Bounds = Bounds { own: 131_072, records: 131_072, of_content: 20, of_peer: 32_768 };
+const PUBLIC: Bounds = Bounds { own: 131_072, records: 32_768, of_content: 20, of_peer: 1_024 };
 
 /// Providers that are dialled for one content.
 pub(crate) const DIALLED: usize = 8;
@@ -33,15 +31,13 @@ pub(crate) fn behaviour(config: &DhtConfig, me: PeerId) -> Dht {
         .set_record_filtering(StoreInserts::FilterBoth)
         .set_query_timeout(PATIENCE)
         .set_parallelism(NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN))
-        .set_provider_record_ttl(Some(Duration::from_secs(48 * 3600)))
+        .set_provider_record_ttl(Some(KEPT_FOR))
         .set_provider_publication_interval(Some(Duration::from_secs(22 * 3600)));
-    let store = MemoryStoreConfig {
-        max_records: 0,
-        max_value_bytes: 0,
-        max_providers_per_key: PROVIDERS,
-        max_provided_keys: CONTENTS,
+    let bounds = match config.scope {
+        DhtScope::Private => PRIVATE,
+        DhtScope::Public => PUBLIC,
     };
-    let mut dht = Dht::with_config(me, MemoryStore::with_config(me, store), settings);
+    let mut dht = Dht::with_config(me, Providers::new(me, bounds), settings);
     if config.scope == DhtScope::Private {
         dht.set_mode(Some(kad::Mode::Server));
     }

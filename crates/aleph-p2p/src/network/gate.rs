@@ -1,11 +1,11 @@
 //! Who may connect: bounds for all, by address and by peer, and places that strangers can't take.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -22,6 +22,10 @@ use crate::standing::{Bucket, Rate, Standings, Trust};
 
 /// Addresses whose rate is remembered; who did nothing for longest is forgotten first.
 const ADDRESSES: usize = 4096;
+
+/// A connection to a stranger that brought nothing for so long gives way to another one: those of lookups are of
+/// no use after an answer, those that bring blocks are heard of all the time.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Why a connection is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +48,10 @@ pub(crate) enum Refusal {
     Strangers,
     #[error("no place is left")]
     Full,
+    #[error("too many strangers are being dialled")]
+    Dials,
+    #[error("too many connections to strangers are in use")]
+    Outgoing,
 }
 
 /// One customer of a provider: an IPv4 address, or 64 bits of an IPv6 address.
@@ -74,14 +82,19 @@ struct Open {
 /// for the youngest connection of the address with most of them, if that has more than the newcomer's:
 /// who comes from many addresses is harder to keep out than who comes from one, and long-standing
 /// peers stay.
+///
+/// What a distributed table or block exchange dials is bounded too, under way and established.
 pub(crate) struct Gate {
     limits: Limits,
     standings: Arc<Mutex<Standings>>,
     handshakes: HashMap<ConnectionId, Option<IpAddr>>,
+    /// Dials under way to peers that neither the configuration nor the node list names.
+    dials: HashSet<ConnectionId>,
     open: Vec<Open>,
     rates: HashMap<IpAddr, (Bucket, Instant)>,
     to_close: VecDeque<(PeerId, ConnectionId)>,
     refused: u64,
+    refused_dials: u64,
 }
 
 impl Gate {
@@ -90,16 +103,52 @@ impl Gate {
             limits,
             standings,
             handshakes: HashMap::new(),
+            dials: HashSet::new(),
             open: Vec::new(),
             rates: HashMap::new(),
             to_close: VecDeque::new(),
             refused: 0,
+            refused_dials: 0,
         }
     }
 
     /// Connections that were not taken since the start, of any reason.
     pub(crate) fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Dials to strangers that were not made since the start.
+    pub(crate) fn refused_dials(&self) -> u64 {
+        self.refused_dials
+    }
+
+    /// Lets this node dial somebody, if need be in exchange for the quietest connection to a stranger.
+    fn dial(&mut self, connection: ConnectionId, peer: Option<PeerId>, now: Instant) -> Result<(), Refusal> {
+        // An address of the configuration may come without an identity.
+        let Some(peer) = peer else { return Ok(()) };
+        let standings = self.standings.lock();
+        let trust = standings.trust(&peer);
+        if matches!(trust, Trust::Configured | Trust::Listed) {
+            return Ok(());
+        }
+        if self.dials.len() >= self.limits.dials as usize {
+            return Err(Refusal::Dials);
+        }
+        let is_strange = |open: &&Open| !open.incoming && standings.trust(&open.peer) == Trust::Stranger;
+        let count = self.open.iter().filter(is_strange).count() + self.dials.len();
+        if trust == Trust::Stranger && count >= self.limits.outgoing as usize {
+            let heard =
+                |open: &Open| standings.last_heard(&open.peer).map_or(open.since, |at| at.max(open.since));
+            let quietest = self.open.iter().filter(is_strange).min_by_key(|open| heard(open));
+            let Some(out) = quietest.filter(|open| heard(open) + QUIET <= now).copied() else {
+                return Err(Refusal::Outgoing);
+            };
+            self.to_close.push_back((out.peer, out.connection));
+            self.open.retain(|open| open.connection != out.connection);
+        }
+        drop(standings);
+        self.dials.insert(connection);
+        Ok(())
     }
 
     fn greet(&mut self, address: Option<IpAddr>, now: Instant) -> Result<(), Refusal> {
@@ -180,6 +229,7 @@ impl Gate {
         incoming: bool,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.handshakes.remove(&connection);
+        self.dials.remove(&connection);
         let since = Instant::now();
         let address = customer(remote);
         if incoming {
@@ -206,6 +256,20 @@ impl NetworkBehaviour for Gate {
         self.greet(address, Instant::now()).map_err(|refusal| self.refuse(refusal))?;
         self.handshakes.insert(connection, address);
         Ok(())
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.dial(connection, peer, Instant::now()).map_err(|refusal| {
+            self.refused_dials += 1;
+            ConnectionDenied::new(refusal)
+        })?;
+        Ok(Vec::new())
     }
 
     fn handle_established_inbound_connection(
@@ -239,6 +303,7 @@ impl NetworkBehaviour for Gate {
                 self.open.retain(|open| open.connection != failure.connection_id);
             }
             FromSwarm::DialFailure(failure) => {
+                self.dials.remove(&failure.connection_id);
                 self.open.retain(|open| open.connection != failure.connection_id);
             }
             _ => {}
@@ -338,6 +403,34 @@ mod tests {
         gate.standings.lock().blame(&peer, crate::Offence::BadEnvelope, 20, start);
         assert_eq!(gate.let_in(open(0, peer, [10, 0, 0, 1], start)), Err(Refusal::PeerShunned));
         assert_eq!(gate.let_in(open(1, PeerId::random(), [10, 0, 0, 1], start)), Ok(()));
+    }
+
+    #[test]
+    fn dials_to_strangers_are_bounded_under_way_and_established() {
+        let (trusted, start) = (PeerId::random(), Instant::now());
+        let limits = Limits { dials: 3, outgoing: 4, ..Limits::default() };
+        let mut gate = gate(&[trusted], limits);
+        let id = ConnectionId::new_unchecked;
+        let stranger = || Some(PeerId::random());
+        for number in 0..3 {
+            assert_eq!(gate.dial(id(number), stranger(), start), Ok(()));
+        }
+        assert_eq!(gate.dial(id(3), stranger(), start), Err(Refusal::Dials));
+        assert_eq!(gate.dial(id(4), Some(trusted), start), Ok(()));
+        assert_eq!(gate.dial(id(5), None, start), Ok(()));
+        let peers: Vec<PeerId> = (0..3).map(|_| PeerId::random()).collect();
+        for (number, peer) in peers.iter().enumerate() {
+            gate.dials.remove(&id(number));
+            let new = Open { incoming: false, ..open(number, *peer, [10, 0, 0, 1], start) };
+            assert_eq!(gate.let_in(new), Ok(()));
+        }
+        assert_eq!(gate.dial(id(6), stranger(), start), Ok(()));
+        assert_eq!(gate.dial(id(7), stranger(), start), Err(Refusal::Outgoing));
+        // The first one brings blocks; the second one is the quietest.
+        let later = start + QUIET + Duration::from_secs(1);
+        gate.standings.lock().asked(&peers[0], 1, later);
+        assert_eq!(gate.dial(id(8), stranger(), later), Ok(()));
+        assert_eq!(gate.to_close.pop_front().map(|(peer, _)| peer), Some(peers[1]));
     }
 
     #[test]

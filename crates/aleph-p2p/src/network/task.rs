@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt as _;
 use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::kad::RecordKey;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, oneshot};
@@ -58,6 +60,8 @@ pub(super) struct Task {
     book_writing: Option<JoinHandle<()>>,
     /// Pause before the next dial, of peers that were hung up on.
     paused: HashMap<PeerId, Duration>,
+    /// Contents of this node that the distributed table was not told of yet.
+    untold: VecDeque<RecordKey>,
 }
 
 enum Next {
@@ -101,6 +105,7 @@ impl Task {
             next_book: started,
             book_writing: None,
             paused: HashMap::new(),
+            untold: VecDeque::new(),
         }
     }
 
@@ -312,13 +317,15 @@ impl Task {
         self.pending.expire(now);
         self.shared.conversations.tidy(now);
         self.keep_book(now);
-        let refused = self.swarm.behaviour().gate.refused();
-        self.shared.counters.refused.store(refused, std::sync::atomic::Ordering::Relaxed);
+        let (gate, counters) = (&self.swarm.behaviour().gate, &self.shared.counters);
+        counters.refused.store(gate.refused(), Ordering::Relaxed);
+        counters.refused_dials.store(gate.refused_dials(), Ordering::Relaxed);
         self.flush_outbox();
         let lost = self.outbox.expire(now);
         bump(&self.shared.counters.unheard, lost);
         self.hang_up_on_silent_peers(now);
         self.dial_due();
+        self.tell_untold();
         if now >= self.next_alive {
             self.announce(now);
         }

@@ -48,8 +48,13 @@ async fn environment() -> (String, String) {
 
 impl Helia {
     async fn start() -> Self {
+        Self::begin(false).await
+    }
+
+    async fn begin(with_table: bool) -> Self {
         let (program, modules) = environment().await;
         let mut child = Command::new(program)
+            .env("ALEPH_HELIA_DHT", u8::from(with_table).to_string())
             // so that modules are looked for where it runs
             .args(["--input-type=module", "--eval", include_str!("../../../../interop/helia/peer.mjs")])
             .current_dir(modules)
@@ -105,6 +110,39 @@ impl Helia {
         let got = self.order(json!({ "do": "get", "cid": cid }), "got").await;
         println!("Helia had {} bytes of {cid} in {} ms", got["size"], got["ms"]);
         got["sha256"].as_str().expect("a hash").to_owned()
+    }
+}
+
+/// A member of a private distributed table.
+impl Helia {
+    /// Starts one that knows one node, which is in its table then.
+    async fn with_table(address: &str) -> Self {
+        let mut helia = Self::begin(true).await;
+        helia.meet(address).await;
+        let started = Instant::now();
+        while helia.order(json!({ "do": "table" }), "table").await["peers"] == 0 {
+            assert!(started.elapsed() < PATIENCE, "the node is not taken into its table");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        helia
+    }
+
+    fn peer(&self) -> &str {
+        self.address.rsplit('/').next().expect("an identity")
+    }
+
+    /// Waits until the table says that this peer has it.
+    async fn until_provided_by(&mut self, cid: &str, peer: &str) {
+        let started = Instant::now();
+        loop {
+            let found = self.order(json!({ "do": "find", "cid": cid }), "found").await;
+            let providers = found["providers"].as_array().expect("a list");
+            if providers.iter().any(|provider| provider["peer"] == peer) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{peer} is not found: {found:#}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 }
 
@@ -226,6 +264,65 @@ async fn files_and_directories_go_both_ways() {
     found.sort();
     wanted.sort();
     assert_eq!(found, wanted);
+
+    // What went both ways is counted.
+    let (_, metrics) = node.ask_for("/metrics").await;
+    for (name, least) in
+        [("sent_bytes", 2 * LARGE), ("received_bytes", LARGE), ("sent", 800), ("received", 400)]
+    {
+        let name = format!("aleph_blocks_{name}_total ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name)).expect("it is told");
+        assert!(count.parse::<usize>().expect("a number") >= least, "{name}{count}");
+    }
+    node.stop().await;
+}
+
+/// Nodes of ours and `@libp2p/kad-dht` in one private table: each finds what the other one provides, from a
+/// node that it was never told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn provider_records_go_both_ways() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let table = |node: CoreNode, peers: &[&str]| {
+        node.with("IPFS__DHT", "private").with("IPFS__DHT_PEERS", &json!(peers).to_string())
+    };
+    let mut between = table(node(folders[0].path(), &[]), &[]);
+    between.start().await;
+    let known = address_of(&between).await;
+    // Neither gossip nor HTTP connects it with the other one.
+    let mut node = table(node(folders[1].path(), &[]), &[&known]);
+    node.start().await;
+
+    // Ours provides; theirs finds it, connects and fetches.
+    let ours = noise(5, 3 << 20);
+    let our_file = cid_of(Layout::KUBO_V0, &ours).to_string();
+    let metadata = json!({ "message": store(1_700_000_010.0, &our_file), "sync": true }).to_string();
+    let form = reqwest::multipart::Form::new()
+        .part("file", reqwest::multipart::Part::bytes(ours.clone()))
+        .text("metadata", metadata);
+    let answer = reqwest::Client::new().post(node.url("/api/v0/ipfs/add_file")).multipart(form).send().await;
+    assert!(answer.expect("an answer").status().is_success());
+    // What came is told once a minute, what is there at the start.
+    node.stop().await;
+    node.start().await;
+    let mut helia = Helia::with_table(&known).await;
+    let id = address_of(&node).await.rsplit('/').next().expect("an identity").to_owned();
+    helia.until_provided_by(&our_file, &id).await;
+    assert_eq!(helia.sha256_of(&our_file).await, sha256(&ours));
+    drop(helia);
+
+    // Theirs provides; our table keeps it for another of theirs, and ours finds it, connects and fetches.
+    let theirs = noise(6, 3 << 20);
+    let path = folders[0].path().join("theirs.bin");
+    std::fs::write(&path, &theirs).expect("it is written");
+    let mut helia = Helia::with_table(&known).await;
+    let their_file = helia.add(&path).await;
+    helia.order(json!({ "do": "provide", "cid": their_file }), "provided").await;
+    let mut other = Helia::with_table(&known).await;
+    other.until_provided_by(&their_file, helia.peer()).await;
+    drop(other);
+    fetch(&node, 1_700_000_011.0, &their_file).await;
+    assert!(raw(&node, &their_file).await == theirs);
+    between.stop().await;
     node.stop().await;
 }
 

@@ -15,18 +15,39 @@ use crate::network::dht::{self, DIALLED};
 /// Addresses of one peer that are believed.
 const ADDRESSES: usize = 8;
 
+/// Contents that wait until the table has peers, and how many of them are told in half a second then.
+const UNTOLD: usize = 131_072;
+const TOLD_AT_ONCE: usize = 8;
+
 impl Task {
     /// Tells others that this node has it, from now on.
     pub(super) fn provide(&mut self, cid: &Cid) {
-        let Some(table) = self.swarm.behaviour_mut().dht.as_mut() else { return };
         let Some(key) = dht::key_of(cid) else { return };
-        if let Err(error) = table.start_providing(key) {
-            tracing::debug!(%cid, %error, "content is not told to others");
+        if self.swarm.behaviour().dht.as_ref().is_some() && self.untold.len() < UNTOLD {
+            self.untold.push_back(key);
+            self.tell_untold();
+        }
+    }
+
+    /// Tells what waits to be told, some at a time. What is told to an empty table is told to nobody, and not again
+    /// for most of a day.
+    pub(super) fn tell_untold(&mut self) {
+        let Some(table) = self.swarm.behaviour_mut().dht.as_mut() else { return };
+        if self.untold.is_empty() || table.kbuckets().all(|bucket| bucket.is_empty()) {
+            return;
+        }
+        for key in self.untold.drain(..self.untold.len().min(TOLD_AT_ONCE)) {
+            if let Err(error) = table.start_providing(key) {
+                tracing::debug!(%error, "content is not told to others");
+            }
         }
     }
 
     /// Tells it no more.
     pub(super) fn stop_providing(&mut self, cid: &Cid) {
+        if let Some(key) = dht::key_of(cid) {
+            self.untold.retain(|untold| *untold != key);
+        }
         if let (Some(table), Some(key)) = (self.swarm.behaviour_mut().dht.as_mut(), dht::key_of(cid)) {
             table.stop_providing(&key);
         }
