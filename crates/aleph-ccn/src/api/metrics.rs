@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aleph_p2p::{Bitswap, BlockStats, NetworkHandle};
 use aleph_store::StoreError;
 use aleph_store::queries::NodeCounts;
 use axum::extract::State;
@@ -51,6 +52,8 @@ async fn fields(api: &Api) -> Result<Map<String, Value>, ApiError> {
     let counts = counts(api).await?;
     let metrics = &api.node.metrics;
     let peers = api.node.network.as_ref().map_or(0, |network| network.peers().len());
+    let blocks = api.node.network.as_ref().and_then(NetworkHandle::bitswap).map(Bitswap::stats);
+    let of_blocks = |count: fn(&BlockStats) -> u64| Value::from(blocks.as_ref().map(count));
     let (messages, statuses) = (api.message_sockets.taken(), api.status_sockets.taken());
     let fields = [
         ("pyaleph_build_info", json!({ "python_version": "none", "version": VERSION })),
@@ -97,6 +100,13 @@ async fn fields(api: &Api) -> Result<Map<String, Value>, ApiError> {
         ("aleph_gossip_garbage_total", Value::from(metrics.gossip_garbage.get())),
         ("aleph_gossip_published_total", Value::from(metrics.gossip_published.get())),
         ("aleph_gossip_dropped_total", Value::from(metrics.gossip_dropped.get())),
+        ("aleph_blocks_sent_total", of_blocks(|blocks| blocks.sent)),
+        ("aleph_blocks_sent_bytes_total", of_blocks(|blocks| blocks.sent_bytes)),
+        ("aleph_blocks_received_total", of_blocks(|blocks| blocks.received)),
+        ("aleph_blocks_received_bytes_total", of_blocks(|blocks| blocks.received_bytes)),
+        ("aleph_blocks_unasked_total", of_blocks(|blocks| blocks.unasked)),
+        ("aleph_blocks_unmet_total", of_blocks(|blocks| blocks.unmet)),
+        ("aleph_blocks_waiting", of_blocks(|blocks| blocks.waiting as u64)),
         ("aleph_http_requests_total", Value::from(metrics.http_requests.get())),
         ("aleph_http_limited_total", Value::from(metrics.http_limited.get())),
         ("aleph_event_streams", Value::from(metrics.event_streams.get())),

@@ -86,6 +86,7 @@ fn described(network: &NetworkHandle) -> Value {
         "refused_connections": stats.refused,
         "shunned_peers": stats.shunned_peers,
         "shunned_addresses": stats.shunned_addresses,
+        "remembered_peers": stats.remembered_peers,
     })
 }
 

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use aleph_p2p::{Event, KeyType, Network, NetworkConfig, NetworkHandle, NodeKey};
 use aleph_types::{ItemHash, Message};
-use futures_util::StreamExt as _;
+use futures_util::{AsyncRead, AsyncWrite, StreamExt as _};
 use libp2p::core::upgrade::Version;
-use libp2p::gossipsub::{self, Behaviour, ConfigBuilder, IdentTopic, MessageAuthenticity, ValidationMode};
+use libp2p::gossipsub::{Behaviour, ConfigBuilder, IdentTopic, MessageAuthenticity, ValidationMode};
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, PeerId, Swarm, Transport as _, noise, swarm, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Swarm, Transport, noise, swarm, tcp, yamux};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -23,6 +22,8 @@ use crate::core_node::CoreNode;
 use crate::harness::{PATIENCE, eventually};
 use crate::interop::{address_of, node, post, wire};
 use crate::old_peer::MESSAGES;
+
+mod crowds;
 
 /// Honest messages of one round, and the pause between two.
 const HONEST: u32 = 120;
@@ -143,6 +144,14 @@ impl Arena {
     }
 }
 
+fn port_of(address: &Multiaddr) -> u16 {
+    let port = address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) => Some(port),
+        _ => None,
+    });
+    port.expect("a port")
+}
+
 /// Different ones each round.
 fn honest_messages(round: u32) -> Vec<Message> {
     (0..HONEST).map(|number| post(1_000 + round * HONEST + number, "honest")).collect()
@@ -157,8 +166,19 @@ struct Attacker {
 
 impl Attacker {
     fn new(target: &Multiaddr, signing: impl FnOnce(Keypair) -> MessageAuthenticity) -> Self {
+        Self::over(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)), target, signing)
+    }
+
+    fn over<T>(transport: T, target: &Multiaddr, signing: impl FnOnce(Keypair) -> MessageAuthenticity) -> Self
+    where
+        T: Transport + Send + Unpin + 'static,
+        T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        T::Error: Send + Sync + 'static,
+        T::Dial: Send + 'static,
+        T::ListenerUpgrade: Send + 'static,
+    {
         let pair = Keypair::generate_ed25519();
-        let transport = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        let transport = transport
             .upgrade(Version::V1)
             .authenticate(noise::Config::new(&pair).expect("noise"))
             .multiplex(yamux::Config::default())
@@ -314,11 +334,7 @@ async fn wrong_copies_do_no_harm_to_what_they_copy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_drips_of_handshakes() {
     let arena = Arena::open().await;
-    let port = arena.address.iter().find_map(|part| match part {
-        Protocol::Tcp(port) => Some(port),
-        _ => None,
-    });
-    let port = port.expect("a port");
+    let port = port_of(&arena.address);
     arena
         .endures(async move {
             let mut streams = Vec::new();
@@ -339,48 +355,4 @@ async fn slow_drips_of_handshakes() {
     let refused = arena.peers().await["refused_connections"].as_u64().expect("a number");
     assert!(refused > 100, "{refused}");
     arena.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_identities() {
-    let arena = Arena::open().await;
-    let target = arena.address.clone();
-    arena
-        .endures(async move {
-            let started = Instant::now();
-            let mut made = 0;
-            while made < 1_000 && started.elapsed() < ATTACK {
-                let crowd = (0..20).map(|member| {
-                    let number = made + member;
-                    greet_and_go(Attacker::signed(&target), format!("identity {number}"))
-                });
-                futures_util::future::join_all(crowd).await;
-                made += 20;
-            }
-            println!("{made} identities");
-        })
-        .await;
-    let peers = arena.peers().await;
-    assert!(peers["refused_connections"].as_u64().expect("a number") > 0, "{peers:#}");
-    assert!(peers["faulty"].as_array().expect("a list").len() <= 256);
-    arena.close().await;
-}
-
-/// One identity of many: connects, says something useless, and leaves.
-async fn greet_and_go(mut attacker: Attacker, garbage: String) {
-    let _ = attacker.swarm.dial(attacker.target.clone());
-    let life = async {
-        loop {
-            match attacker.swarm.select_next_some().await {
-                SwarmEvent::Behaviour(gossipsub::Event::Subscribed { .. }) => {
-                    let garbage = garbage.clone().into_bytes();
-                    let _ = attacker.swarm.behaviour_mut().publish(IdentTopic::new(MESSAGES), garbage);
-                }
-                SwarmEvent::OutgoingConnectionError { .. } | SwarmEvent::ConnectionClosed { .. } => return,
-                _ => {}
-            }
-        }
-    };
-    // Most of them just wait.
-    let _ = tokio::time::timeout(Duration::from_millis(400), life).await;
 }

@@ -741,6 +741,8 @@ pub(in crate::api) struct NodePeers {
     refused_connections: Option<u64>,
     shunned_peers: Option<u64>,
     shunned_addresses: Option<u64>,
+    /// Peers of which it is remembered how they stand.
+    remembered_peers: Option<u64>,
     /// Payloads that were no message.
     garbage: Option<u64>,
     /// Refusals that were not stored because there were too many.
