@@ -143,19 +143,18 @@ async fn a_peer_that_lies_is_not_believed_and_another_one_is_asked() {
     let liar = node(Shelf { lies: true, ..Shelf::of(&blocks) }, &[]).await;
     let mut reader = node(Shelf::default(), &[&liar]).await;
     meet(&mut reader, 1).await;
+    let honest = node(Shelf::of(&blocks), &[]).await;
     let reading = fetch(&reader, root);
-    let honest = async {
-        // It comes when the liar was asked for the root.
+    let meeting = async {
+        // It is met when the liar was asked for the root.
         let lied = || reader.handle.bitswap().unwrap().stats().unasked > 0;
         while !lied() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let honest = node(Shelf::of(&blocks), &[]).await;
         reader.handle.dial(honest.as_peer()).await;
-        honest
     };
-    let (fetched, _honest) =
-        tokio::time::timeout(PATIENCE, futures_util::future::join(reading, honest)).await.unwrap();
+    let (fetched, ()) =
+        tokio::time::timeout(PATIENCE, futures_util::future::join(reading, meeting)).await.unwrap();
     assert_eq!(fetched.unwrap().len(), blocks.len());
     let peers = reader.handle.peers();
     let liar = peers.iter().find(|info| info.peer == liar.id()).unwrap();
