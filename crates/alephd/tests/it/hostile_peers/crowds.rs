@@ -28,7 +28,7 @@ const WAYS: u32 = 75;
 
 /// How long an identity waits to be heard, if it is not refused, and how long it stays afterwards; longest life of
 /// all.
-const WAIT: Duration = Duration::from_secs(3);
+const WAIT: Duration = Duration::from_secs(1);
 const LIFE: Duration = Duration::from_millis(400);
 const CROWD: Duration = Duration::from_secs(30);
 
