@@ -2,22 +2,27 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aleph_ccn::stepped::{BlobError, Comparison, Gossiped, Ground, SteppedNode};
-use aleph_ccn::{NodeError, Outcome};
+use aleph_ccn::Outcome;
+use aleph_ccn::stepped::{Comparison, Ground, SteppedNode};
 use aleph_p2p::{encode_payload, gossip_id};
 use aleph_rules::Network;
-use aleph_rules::invariants::{self, Violation};
-use aleph_store::StoreError;
+use aleph_rules::invariants;
 use aleph_types::{ItemHash, MessageStatus, Timestamp};
 use sha2::{Digest as _, Sha256};
 
+use self::event::{Event, Queued, node_of};
 use crate::dice::Dice;
 use crate::history::{BEGINNING, Item, history};
-use crate::liar::lie;
+
+mod event;
+mod report;
+mod traffic;
+
+pub(crate) use self::event::Packet;
+pub use self::report::{Broken, Failure, Options, Report, Wrong};
 
 /// Millisecond of the simulation's time.
 const MS: u64 = 1_000;
@@ -38,226 +43,6 @@ const TALK: u64 = 10 * SECOND;
 const CALL: u64 = 5 * SECOND;
 /// Elements that are asked for at once.
 const PAGE: usize = 100;
-
-/// What is simulated.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Everything follows from it.
-    pub seed: u64,
-    /// How many nodes; a few of them are slow, and a few lie.
-    pub nodes: usize,
-    /// Every so-manieth of them lies.
-    pub liar_every: usize,
-    /// How many messages clients publish.
-    pub messages: usize,
-    /// A wrong behaviour of nodes, which must be found.
-    pub broken: Option<Broken>,
-}
-
-impl Options {
-    /// Fifty nodes and a hundred messages.
-    pub fn new(seed: u64) -> Self {
-        Self { seed, nodes: 50, liar_every: 12, messages: 100, broken: None }
-    }
-}
-
-/// Wrong behaviours, to see that the simulation finds them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
-    /// Nodes acknowledge what clients send before it is on disk.
-    AcknowledgesEarly,
-    /// A document takes a change only if it is newer than the last one that arrived.
-    DecidesByArrival,
-    /// Nodes never compare their sets: what gossip loses is lost.
-    NeverCatchesUp,
-    /// Nodes believe whatever a peer says was forgotten.
-    BelievesTombstones,
-}
-
-/// What a run came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// SHA-256 over every event and every fate in their order: equal for equal runs.
-    pub trace: String,
-    /// The state of all honest nodes.
-    pub digest: String,
-    /// Messages that were acknowledged.
-    pub acknowledged: usize,
-    /// Events.
-    pub events: u64,
-    /// Crashes; full disks; cuts.
-    pub troubles: (u32, u32, u32),
-    /// Packets that were sent; lost; doubled; lies.
-    pub packets: (u64, u64, u64, u64),
-    /// Simulated time from the end of the trouble to one state, in seconds.
-    pub rest: u64,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (crashes, full, cuts) = self.troubles;
-        let (sent, lost, doubled, lies) = self.packets;
-        write!(
-            f,
-            "seed {}: {} messages, {} events, {sent} packets ({lost} lost, {doubled} doubled, {lies} lies), {crashes} \
-             crashes, {full} full disks, {cuts} cuts; one state {} s after; trace {}",
-            self.seed,
-            self.acknowledged,
-            self.events,
-            self.rest,
-            &self.trace[..16]
-        )
-    }
-}
-
-/// A run that went wrong. `SEED=…` replays it.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "seed {seed}, {} ms after the beginning{}: {wrong}; SEED={seed} replays it", at / MS,
-    node.map_or_else(String::new, |node| format!(", on node {node}"))
-)]
-pub struct Failure {
-    /// The seed.
-    pub seed: u64,
-    /// Microseconds of the simulation's time.
-    pub at: u64,
-    /// Where, if on one node.
-    pub node: Option<usize>,
-    /// What.
-    #[source]
-    pub wrong: Box<Wrong>,
-}
-
-/// What went wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum Wrong {
-    /// An invariant.
-    #[error(transparent)]
-    Violation(#[from] Violation),
-    /// Clients could not publish everything, though all nodes were up again.
-    #[error("{0} messages were never acknowledged")]
-    Unanswered(usize),
-    /// A node can't be opened.
-    #[error("a node can't be opened: {0}")]
-    Node(#[from] NodeError),
-    /// A database.
-    #[error("a database fails: {0}")]
-    Store(#[from] StoreError),
-    /// A disk.
-    #[error("files can't be kept: {0}")]
-    Files(#[from] BlobError),
-    /// The system.
-    #[error("no folder: {0}")]
-    Io(#[from] std::io::Error),
-}
-
-/// What travels between nodes.
-#[derive(Debug, Clone)]
-pub(crate) enum Packet {
-    /// A gossip payload.
-    Gossip(Arc<[u8]>),
-    /// A frame of a comparison.
-    Frame { talk: u64, frame: Vec<u8> },
-    /// The answer to it.
-    FrameAnswer { talk: u64, frame: Vec<u8> },
-    /// The question for messages.
-    Wanted { talk: u64, elements: Vec<[u8; 32]> },
-    /// The answer to it.
-    Parcel { talk: u64, text: String },
-    /// The question for a file.
-    FileWanted(ItemHash),
-    /// The answer to it.
-    File(Vec<u8>),
-}
-
-impl Packet {
-    fn letter(&self) -> u8 {
-        match self {
-            Self::Gossip(_) => b'g',
-            Self::Frame { .. } => b'q',
-            Self::FrameAnswer { .. } => b'a',
-            Self::Wanted { .. } => b'w',
-            Self::Parcel { .. } => b'p',
-            Self::FileWanted(_) => b'?',
-            Self::File(_) => b'f',
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Event {
-    /// A client hands item number so-and-so to a node.
-    Client(usize),
-    /// A client has no answer.
-    NoAnswer(usize),
-    Arrive {
-        from: usize,
-        to: usize,
-        packet: Packet,
-    },
-    /// A node takes what it has through its pipeline. The second number says in which of its lives.
-    Step(usize, u32),
-    /// A node compares its set with that of another.
-    Round(usize),
-    /// A node gives a talk up.
-    GiveUp(usize, u64),
-    /// A node asks again for a file.
-    Fetch(usize, u32, ItemHash),
-    Crash(usize),
-    Restart(usize),
-    Full(usize, bool),
-    Cut(u64),
-    Heal,
-    /// The trouble is over.
-    Rest,
-    Look,
-}
-
-impl Event {
-    fn letter(&self) -> u8 {
-        match self {
-            Self::Client(_) => b'C',
-            Self::NoAnswer(_) => b'N',
-            Self::Arrive { packet, .. } => packet.letter(),
-            Self::Step(..) => b'S',
-            Self::Round(_) => b'R',
-            Self::GiveUp(..) => b'G',
-            Self::Fetch(..) => b'F',
-            Self::Crash(_) => b'X',
-            Self::Restart(_) => b'U',
-            Self::Full(..) => b'D',
-            Self::Cut(_) => b'/',
-            Self::Heal => b'=',
-            Self::Rest => b'Z',
-            Self::Look => b'L',
-        }
-    }
-}
-
-struct Queued {
-    at: u64,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
 
 /// A comparison that a node began.
 #[derive(Debug)]
@@ -607,190 +392,6 @@ impl World {
         Ok(())
     }
 
-    // ── the network ─────────────────────────────────────────────────────────────────────────────────
-
-    fn send(&mut self, from: usize, to: usize, mut packet: Packet) {
-        self.packets.0 += 1;
-        if self.peers[from].part != self.peers[to].part || (self.is_troubled && self.dice.per_mille(30)) {
-            self.packets.1 += 1;
-            return;
-        }
-        if self.peers[from].is_liar && self.dice.per_mille(500) {
-            self.packets.3 += 1;
-            packet = lie(packet, &mut self.dice);
-        }
-        let slow = self.peers[from].is_slow || self.peers[to].is_slow;
-        let most = if slow { 3_000 * MS } else { 250 * MS };
-        if self.is_troubled && self.dice.per_mille(20) {
-            self.packets.2 += 1;
-            let pause = self.dice.between(5 * MS, most);
-            self.after(pause, Event::Arrive { from, to, packet: packet.clone() });
-        }
-        let pause = self.dice.between(5 * MS, most);
-        self.after(pause, Event::Arrive { from, to, packet });
-    }
-
-    fn spread(&mut self, node: usize, but: Option<usize>, payload: &Arc<[u8]>) {
-        for to in self.peers[node].mesh.clone() {
-            if Some(to) != but {
-                self.send(node, to, Packet::Gossip(Arc::clone(payload)));
-            }
-        }
-    }
-
-    fn arrive(&mut self, from: usize, to: usize, packet: Packet) -> Result<(), Wrong> {
-        if self.peers[to].node.is_none() {
-            return Ok(());
-        }
-        match packet {
-            Packet::Gossip(payload) => self.hear(from, to, &payload),
-            Packet::Frame { talk, frame } => {
-                let answer = match &mut self.peers[to].node {
-                    Some(node) => node.answer(&frame)?,
-                    None => None,
-                };
-                if let Some(frame) = answer {
-                    self.send(to, from, Packet::FrameAnswer { talk, frame });
-                }
-                Ok(())
-            }
-            Packet::FrameAnswer { talk, frame } => {
-                let Some(mut open) = self.take_talk(from, to, talk) else { return Ok(()) };
-                let is_good = match &mut self.peers[to].node {
-                    Some(node) => node.go_on(&mut open.comparison, &frame)?,
-                    None => false,
-                };
-                if is_good {
-                    self.continue_talk(to, talk, open);
-                }
-                Ok(())
-            }
-            Packet::Wanted { talk, elements } => {
-                if let Some(node) = &self.peers[to].node {
-                    let text = node.hand_on(&elements)?;
-                    self.send(to, from, Packet::Parcel { talk, text });
-                }
-                Ok(())
-            }
-            Packet::Parcel { talk, text } => {
-                let Some(open) = self.take_talk(from, to, talk) else { return Ok(()) };
-                let text = self.filtered(to, text);
-                let trusted = self.options.broken == Some(Broken::BelievesTombstones);
-                if let Some(node) = &mut self.peers[to].node
-                    && node.take(&open.asked, &text, trusted)
-                {
-                    self.need_step(to);
-                    self.continue_talk(to, talk, open);
-                }
-                Ok(())
-            }
-            Packet::FileWanted(hash) => {
-                if let Some(node) = &self.peers[to].node
-                    && let Some(bytes) = node.file(&hash)?
-                {
-                    self.send(to, from, Packet::File(bytes));
-                }
-                Ok(())
-            }
-            Packet::File(bytes) => {
-                if let Some(node) = &mut self.peers[to].node {
-                    node.put_file(&bytes)?;
-                    self.need_step(to);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn hear(&mut self, from: usize, to: usize, payload: &Arc<[u8]>) -> Result<(), Wrong> {
-        if !self.peers[to].seen.insert(gossip_id(payload).0) {
-            return Ok(());
-        }
-        if self.options.broken.is_some() {
-            let text = String::from_utf8_lossy(payload).into_owned();
-            if !self.passes(to, &text) {
-                return Ok(());
-            }
-        }
-        let Some(node) = &mut self.peers[to].node else { return Ok(()) };
-        if node.gossip(payload)? == Gossiped::Taken {
-            self.need_step(to);
-            self.spread(to, Some(from), payload);
-        }
-        Ok(())
-    }
-
-    /// Without the changes of documents that a node which decides by arrival does not take.
-    fn filtered(&mut self, node: usize, text: String) -> String {
-        if self.options.broken != Some(Broken::DecidesByArrival) {
-            return text;
-        }
-        let mut told: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let messages = told["messages"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        let kept = messages.into_iter().filter(|message| self.passes(node, &message.to_string()));
-        told["messages"] = kept.collect();
-        told.to_string()
-    }
-
-    // ── catching up ─────────────────────────────────────────────────────────────────────────────────
-
-    fn round(&mut self, node: usize) -> Result<(), Wrong> {
-        let with = self.dice.roll(self.peers.len());
-        let broken = self.options.broken == Some(Broken::NeverCatchesUp);
-        let peer = &mut self.peers[node];
-        // one talk at a time, as the real one
-        if with == node || broken || !peer.talks.is_empty() {
-            return Ok(());
-        }
-        let Some(inside) = &mut peer.node else { return Ok(()) };
-        let mut comparison = inside.compare()?;
-        let Some(frame) = comparison.frame.take() else { return Ok(()) };
-        self.talks += 1;
-        let talk = self.talks;
-        self.peers[node].talks.insert(talk, Talk { with, comparison, asked: BTreeSet::new() });
-        self.send(node, with, Packet::Frame { talk, frame });
-        self.after(TALK, Event::GiveUp(node, talk));
-        Ok(())
-    }
-
-    fn take_talk(&mut self, from: usize, to: usize, talk: u64) -> Option<Talk> {
-        let is_theirs = self.peers[to].talks.get(&talk).is_some_and(|open| open.with == from);
-        is_theirs.then(|| self.peers[to].talks.remove(&talk)).flatten()
-    }
-
-    /// First what is lacking, then the next frame.
-    fn continue_talk(&mut self, node: usize, talk: u64, mut open: Talk) {
-        let asked: BTreeSet<[u8; 32]> = open.comparison.lacking.iter().take(PAGE).copied().collect();
-        let with = open.with;
-        let packet = if !asked.is_empty() {
-            open.comparison.lacking.retain(|element| !asked.contains(element));
-            let elements = asked.iter().copied().collect();
-            open.asked = asked;
-            Packet::Wanted { talk, elements }
-        } else if let Some(frame) = open.comparison.frame.take() {
-            Packet::Frame { talk, frame }
-        } else {
-            return;
-        };
-        self.peers[node].talks.insert(talk, open);
-        self.send(node, with, packet);
-    }
-
-    fn fetch(&mut self, node: usize, life: u32, hash: ItemHash) -> Result<(), Wrong> {
-        let peer = &self.peers[node];
-        let Some(inside) = peer.node.as_ref().filter(|_| peer.life == life) else { return Ok(()) };
-        if inside.file(&hash)?.is_some() {
-            return Ok(());
-        }
-        let from = self.dice.roll(self.peers.len());
-        if from != node {
-            self.send(node, from, Packet::FileWanted(hash.clone()));
-        }
-        let pause = self.dice.between(300 * MS, 1_500 * MS);
-        self.after(pause, Event::Fetch(node, life, hash));
-        Ok(())
-    }
-
     // ── trouble ─────────────────────────────────────────────────────────────────────────────────────
 
     fn crash(&mut self, node: usize) -> Result<(), Wrong> {
@@ -923,21 +524,5 @@ impl World {
             invariants::one_set(first.get_or_insert_with(|| accepted.clone()), &accepted)?;
         }
         Ok(digests.swap_remove(0).1)
-    }
-}
-
-fn node_of(event: &Event) -> Option<usize> {
-    match event {
-        Event::Arrive { to: node, .. }
-        | Event::Step(node, _)
-        | Event::Round(node)
-        | Event::GiveUp(node, _)
-        | Event::Fetch(node, ..)
-        | Event::Crash(node)
-        | Event::Restart(node)
-        | Event::Full(node, _) => Some(*node),
-        Event::Client(_) | Event::NoAnswer(_) | Event::Cut(_) | Event::Heal | Event::Rest | Event::Look => {
-            None
-        }
     }
 }
