@@ -105,6 +105,13 @@ impl Selection {
         lists
     }
 
+    /// Whether its members are those of sets, and no order is needed to count them: every place in a set is
+    /// one of a message.
+    fn counts_sets(&self) -> bool {
+        let of_messages = matches!(self.list, List::Messages | List::Confirmed | List::Received);
+        of_messages && self.times == (None, None) && !self.all.is_empty()
+    }
+
     fn has_blocks(&self) -> bool {
         self.blocks != (None, None)
     }
@@ -193,8 +200,8 @@ struct Known {
     sets: HashMap<Key, Used<Ids>>,
     orders: HashMap<List, Used<AnyOrder>>,
     columns: HashMap<Column, Used<Values>>,
-    /// Height of the first confirmation, by place, ascending by height.
-    heights: Option<Used<Vec<(i64, u32)>>>,
+    /// By height of the first confirmation.
+    heights: Option<Used<Order<i64>>>,
 }
 
 /// The sets and orders of one store.
@@ -260,11 +267,9 @@ impl Catalogue {
 
     /// How many members a selection has.
     pub(super) fn count(&self, session: &Session, selection: &Selection) -> Result<u64, StoreError> {
-        let no_order = selection.times == (None, None) && !selection.all.is_empty();
-        let counts_sets = matches!(selection.list, List::Messages | List::Confirmed | List::Received);
         let needs = Needs {
             sets: selection.all.iter().chain(&selection.none).collect(),
-            orders: if no_order && counts_sets { Vec::new() } else { selection.lists() },
+            orders: if selection.counts_sets() { Vec::new() } else { selection.lists() },
             columns: &[],
             heights: selection.has_blocks(),
         };
@@ -467,11 +472,13 @@ impl Known {
         }
         let places = Ids::of(changed.iter().map(|(place, _)| *place).collect());
         if let Some(heights) = &mut self.heights {
-            heights.value.retain(|(_, place)| !places.contains(*place));
-            let new =
-                changed.iter().filter_map(|(place, facts)| Some((facts.as_ref()?.confirmed_height?, *place)));
-            heights.value.extend(new);
-            heights.value.sort_unstable();
+            heights.value.remove(&places);
+            let new = changed.iter().filter_map(|(place, facts)| {
+                let facts = facts.as_ref()?;
+                Some((facts.confirmed_height?, facts.item_hash.clone(), *place))
+            });
+            // Nobody asks which of those at one height comes first.
+            heights.value.insert(new.collect(), |_| Ok(String::new()))?;
         }
         for (list, order) in &mut self.orders {
             let there = || changed.iter().filter_map(|(place, facts)| Some((*place, facts.as_ref()?)));
@@ -539,7 +546,7 @@ impl Known {
                 Ok(())
             })?;
             heights.sort_unstable();
-            self.heights = Some(Used::new(heights, now));
+            self.heights = Some(Used::new(Order::of(heights), now));
         }
         self.has(needs, now);
         Ok(())
@@ -650,15 +657,11 @@ impl Known {
         if let Some((list, (low, high))) = foreign_times
             && let Some(Used { value: AnyOrder::ByOne(order), .. }) = self.orders.get(&list)
         {
-            let within = within(order, low, high);
-            extra.push(Ids::of(
-                order.entries().skip(within.start).take(within.len()).map(|(_, place)| place).collect(),
-            ));
+            extra.push(order.set(within(order, low, high)));
         }
         let below = |height: i64| {
-            let heights = self.heights.as_ref().map(|used| used.value.as_slice()).unwrap_or_default();
-            let end = heights.partition_point(|(other, _)| *other < height);
-            Ids::of(heights[..end].iter().map(|(_, place)| *place).collect())
+            let heights = self.heights.as_ref().map(|used| &used.value);
+            heights.map_or_else(|| Ids::of(Vec::new()), |heights| heights.set(0..heights.lower(height)))
         };
         extra.extend(selection.blocks.1.map(below));
         let too_low = selection.blocks.0.map(below);
@@ -672,12 +675,11 @@ impl Known {
         let gone = selection.none.iter().filter_map(|key| self.sets.get(key)).map(|used| &used.value);
         let gone: Vec<&Ids> = gone.chain(&too_low).filter(|set| set.len() > 0).collect();
         if found.is_none() && !gone.is_empty() {
-            let members: Vec<u32> = match self.orders.get(&selection.list).map(|used| &used.value) {
-                Some(AnyOrder::ByOne(order)) => order.entries().map(|(_, place)| place).collect(),
-                Some(AnyOrder::ByTwo(order)) => order.entries().map(|(_, place)| place).collect(),
-                None => Vec::new(),
-            };
-            found = Some(Cow::Owned(Ids::of(members)));
+            found = Some(Cow::Owned(match self.orders.get(&selection.list).map(|used| &used.value) {
+                Some(AnyOrder::ByOne(order)) => order.all(),
+                Some(AnyOrder::ByTwo(order)) => order.all(),
+                None => Ids::of(Vec::new()),
+            }));
         }
         for set in gone {
             found = found.map(|found| Cow::Owned(found.without(set)));
@@ -721,14 +723,18 @@ impl Known {
     fn count(&self, selection: &Selection) -> Result<usize, StoreError> {
         let set = self.selected(selection);
         let set = set.as_deref();
+        if let Some(set) = set
+            && selection.counts_sets()
+        {
+            return Ok(set.len());
+        }
         Ok(match self.orders.get(&selection.list).map(|used| &used.value) {
             Some(AnyOrder::ByOne(order)) => {
                 let (low, high) = selection.times;
                 order.count(set, within(order, low, high))
             }
             Some(AnyOrder::ByTwo(order)) => order.count(set, 0..order.len()),
-            // Every place in a set is one of a message.
-            None => set.map_or(0, Ids::len),
+            None => 0,
         })
     }
 }

@@ -29,7 +29,8 @@ impl Ids {
         Self::of_words(words)
     }
 
-    fn of_words(words: Vec<u64>) -> Self {
+    /// Of a bit for each place from 0.
+    pub(super) fn of_words(words: Vec<u64>) -> Self {
         let len = words.iter().map(|word| word.count_ones() as usize).sum::<usize>();
         if len * SPARSE > words.len() * 64 {
             return Self::Many { words, len };
@@ -92,16 +93,44 @@ impl Ids {
     }
 
     /// Every place, ascending.
-    pub(super) fn each(&self, mut visit: impl FnMut(u32)) {
+    pub(super) fn each(&self, visit: impl FnMut(u32)) {
         match self {
             Self::Few(places) => places.iter().copied().for_each(visit),
+            Self::Many { words, .. } => each_bit(0, words, visit),
+        }
+    }
+
+    /// How many of the places in `bits` are here; its first bit is that of the place 64 × `first`.
+    pub(super) fn count_in(&self, first: usize, bits: &[u64]) -> usize {
+        match self {
+            Self::Few(_) => {
+                let mut count = 0;
+                self.each_in(first, bits, |_| count += 1);
+                count
+            }
             Self::Many { words, .. } => {
-                for (number, word) in words.iter().enumerate() {
-                    let mut left = *word;
-                    while left != 0 {
-                        visit(number as u32 * 64 + left.trailing_zeros());
-                        left &= left - 1;
+                let here = words.get(first..).unwrap_or_default().iter();
+                here.zip(bits).map(|(word, bits)| (word & bits).count_ones() as usize).sum()
+            }
+        }
+    }
+
+    /// Every place in `bits` that is here, ascending.
+    pub(super) fn each_in(&self, first: usize, bits: &[u64], mut visit: impl FnMut(u32)) {
+        match self {
+            Self::Few(places) => {
+                let end = (first + bits.len()) * 64;
+                let begin = places.partition_point(|place| (*place as usize) < first * 64);
+                for place in places[begin..].iter().take_while(|place| (**place as usize) < end) {
+                    if has(bits, place - first as u32 * 64) {
+                        visit(*place);
                     }
+                }
+            }
+            Self::Many { words, .. } => {
+                let here = words.get(first..).unwrap_or_default().iter();
+                for (number, (word, bits)) in here.zip(bits).enumerate() {
+                    each_bit(first + number, &[word & bits], &mut visit);
                 }
             }
         }
@@ -136,6 +165,17 @@ impl Ids {
                 }
                 left
             }
+        }
+    }
+}
+
+/// Every place whose bit is set, ascending; the first bit is that of the place 64 × `first`.
+pub(super) fn each_bit(first: usize, words: &[u64], mut visit: impl FnMut(u32)) {
+    for (number, word) in words.iter().enumerate() {
+        let mut left = *word;
+        while left != 0 {
+            visit((first + number) as u32 * 64 + left.trailing_zeros());
+            left &= left - 1;
         }
     }
 }

@@ -1,17 +1,35 @@
 //! The members of a list in its order.
 
+use std::cmp::Ordering::{Greater, Less};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::ids::Ids;
+use super::ids::{Ids, each_bit};
 use crate::StoreError;
 use crate::queries::SortOrder;
 
 /// The rank of what is no member.
 const NONE: u32 = u32::MAX;
 
+/// Words of bits, one a member, of a block: 1,024 members that follow each other by their numbers.
+const BLOCK: usize = 16;
+
+/// Sets up to this size are put in order whole.
+const FEW: usize = 2_048;
+
+/// Ranks that are walked at the start of a list before its blocks are counted.
+const STEPS: usize = 4_096;
+
+/// Members of blocks that are put in order rather than to walk to them.
+const GATHERED: usize = 16 * 1_024;
+
 /// Members by key, ties by hash, both ascending. The hashes are in the database only: they are asked for
 /// where two keys are equal.
+///
+/// Members are numbered in about the order of their keys, so that the keys of a block lie close together:
+/// where rows are counted or skipped, a block that is inside is counted by its bits, and only the members of
+/// blocks at the borders are looked at one by one. Where keys and numbers have nothing in common, all are.
 #[derive(Debug, Clone)]
 pub(super) struct Order<K> {
     /// By rank.
@@ -20,6 +38,10 @@ pub(super) struct Order<K> {
     members: Vec<u32>,
     /// By member.
     ranks: Vec<u32>,
+    /// Which numbers are members, a bit each; whole blocks.
+    present: Vec<u64>,
+    /// By block: the least and the greatest key of its members.
+    zones: Vec<Option<(K, K)>>,
 }
 
 /// Where a page starts.
@@ -38,13 +60,114 @@ struct Span {
     tail: Range<usize>,
 }
 
+impl Span {
+    fn contains(&self, rank: usize) -> bool {
+        self.tail.contains(&rank) || self.head.contains(&rank)
+    }
+
+    fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+}
+
+/// The keys of a span.
+struct Reach<K> {
+    least: K,
+    /// Whether everything with the least key is in the span.
+    with_least: bool,
+    greatest: K,
+    with_greatest: bool,
+}
+
+/// How much of a block a span holds.
+enum Part {
+    Nothing,
+    Some,
+    Everything,
+}
+
+impl<K: Ord> Reach<K> {
+    fn part(&self, (least, greatest): &(K, K)) -> Part {
+        if *greatest < self.least || *least > self.greatest {
+            return Part::Nothing;
+        }
+        let begins = *least > self.least || self.with_least && *least == self.least;
+        let ends = *greatest < self.greatest || self.with_greatest && *greatest == self.greatest;
+        if begins && ends { Part::Everything } else { Part::Some }
+    }
+}
+
+/// A block that holds rows of a page or rows before it.
+struct Block<K> {
+    number: usize,
+    /// Its first and last key in the direction of the list.
+    ends: (K, K),
+    rows: usize,
+}
+
 impl<K: Copy + Ord> Order<K> {
     /// Of members in their order.
     pub(super) fn of(sorted: Vec<(K, u32)>) -> Self {
         let (keys, members) = sorted.into_iter().unzip();
-        let mut order = Self { keys, members, ranks: Vec::new() };
+        let (ranks, present, zones) = (Vec::new(), Vec::new(), Vec::new());
+        let mut order = Self { keys, members, ranks, present, zones };
         order.rank_from(0);
+        order.enter(0..order.len());
+        for block in 0..order.zones.len() {
+            order.measure(block);
+        }
         order
+    }
+
+    /// Notes that what is at these ranks is there.
+    fn enter(&mut self, ranks: Range<usize>) {
+        for member in &self.members[ranks] {
+            let word = *member as usize / 64;
+            if word >= self.present.len() {
+                let blocks = (word + 1).div_ceil(BLOCK);
+                self.present.resize(blocks * BLOCK, 0);
+                self.zones.resize(blocks, None);
+            }
+            self.present[word] |= 1 << (member % 64);
+        }
+    }
+
+    /// Finds the least and the greatest key of a block.
+    fn measure(&mut self, block: usize) {
+        let mut zone: Option<(K, K)> = None;
+        each_bit(block * BLOCK, &self.present[block * BLOCK..(block + 1) * BLOCK], |member| {
+            if let Some(rank) = self.rank_of(member) {
+                let key = self.keys[rank];
+                let (least, greatest) = zone.unwrap_or((key, key));
+                zone = Some((least.min(key), greatest.max(key)));
+            }
+        });
+        self.zones[block] = zone;
+    }
+
+    /// The members.
+    pub(super) fn all(&self) -> Ids {
+        Ids::of_words(self.present.clone())
+    }
+
+    /// The members within these ranks.
+    pub(super) fn set(&self, within: Range<usize>) -> Ids {
+        let span = self.whole(&within);
+        let mut words = vec![0u64; self.present.len()];
+        let Some(reach) = self.reach(&span) else { return Ids::of_words(Vec::new()) };
+        for (block, zone) in self.zones.iter().enumerate() {
+            let bits = block * BLOCK..(block + 1) * BLOCK;
+            match zone.as_ref().map_or(Part::Nothing, |zone| reach.part(zone)) {
+                Part::Nothing => {}
+                Part::Everything => words[bits.clone()].copy_from_slice(&self.present[bits]),
+                Part::Some => each_bit(bits.start, &self.present[bits], |member| {
+                    if self.rank_of(member).is_some_and(|rank| span.contains(rank)) {
+                        words[member as usize / 64] |= 1 << (member % 64);
+                    }
+                }),
+            }
+        }
+        Ids::of_words(words)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -78,10 +201,13 @@ impl<K: Copy + Ord> Order<K> {
     /// Takes out what of `gone` is in.
     pub(super) fn remove(&mut self, gone: &Ids) {
         let mut first = usize::MAX;
+        let mut blocks = Vec::new();
         gone.each(|member| {
             if let Some(rank) = self.rank_of(member) {
                 first = first.min(rank);
                 self.ranks[member as usize] = NONE;
+                self.present[member as usize / 64] &= !(1 << (member % 64));
+                blocks.push(member as usize / 64 / BLOCK);
             }
         });
         if first == usize::MAX {
@@ -98,6 +224,11 @@ impl<K: Copy + Ord> Order<K> {
         self.members.truncate(kept);
         self.keys.truncate(kept);
         self.rank_from(first);
+        // Members come ascending.
+        blocks.dedup();
+        for block in blocks {
+            self.measure(block);
+        }
     }
 
     /// Puts new members in; `hash_of` tells the hash of any member.
@@ -113,6 +244,8 @@ impl<K: Copy + Ord> Order<K> {
             places.push(self.after(*key, hash, &hash_of)?);
         }
         let Some(first) = places.first().copied() else { return Ok(()) };
+        let blocks: BTreeSet<usize> =
+            new.iter().map(|(_, _, member)| *member as usize / 64 / BLOCK).collect();
         let (tail_keys, tail_members) = (self.keys.split_off(first), self.members.split_off(first));
         let mut old = tail_keys.into_iter().zip(tail_members).enumerate().peekable();
         for (place, (key, _, member)) in places.into_iter().zip(new) {
@@ -128,6 +261,10 @@ impl<K: Copy + Ord> Order<K> {
             self.members.push(member);
         }
         self.rank_from(first);
+        self.enter(first..self.len());
+        for block in blocks {
+            self.measure(block);
+        }
         Ok(())
     }
 
@@ -174,21 +311,56 @@ impl<K: Copy + Ord> Order<K> {
         })
     }
 
+    fn reach(&self, span: &Span) -> Option<Reach<K>> {
+        let (head, tail) = (&span.head, &span.tail);
+        let (start, end) = match (head.is_empty(), tail.is_empty()) {
+            (true, true) => return None,
+            (true, false) => (tail.start, tail.end),
+            (false, true) => (head.start, head.end),
+            (false, false) => (head.start.min(tail.start), head.end.max(tail.end)),
+        };
+        let (least, greatest) = (self.keys[start], self.keys[end - 1]);
+        Some(Reach {
+            least,
+            with_least: start == 0 || self.keys[start - 1] < least,
+            greatest,
+            // Before a head are others with its key.
+            with_greatest: head.is_empty() && (end == self.len() || self.keys[end] > greatest),
+        })
+    }
+
+    /// How many members of `set` and of a span each block holds.
+    fn counts(&self, set: &Ids, span: &Span) -> Vec<usize> {
+        let mut counts = vec![0; self.zones.len()];
+        let Some(reach) = self.reach(span) else { return counts };
+        for (block, (zone, count)) in self.zones.iter().zip(&mut counts).enumerate() {
+            let (first, bits) = (block * BLOCK, &self.present[block * BLOCK..(block + 1) * BLOCK]);
+            match zone.as_ref().map_or(Part::Nothing, |zone| reach.part(zone)) {
+                Part::Nothing => {}
+                Part::Everything => *count = set.count_in(first, bits),
+                Part::Some => set.each_in(first, bits, |member| {
+                    *count += usize::from(self.rank_of(member).is_some_and(|rank| span.contains(rank)));
+                }),
+            }
+        }
+        counts
+    }
+
     /// How many members are within these ranks and in `set`.
     pub(super) fn count(&self, set: Option<&Ids>, within: Range<usize>) -> usize {
+        let within = within.start.min(within.end)..within.end;
         let Some(set) = set else { return within.len() };
-        if set.len() <= within.len() {
+        if set.len() <= FEW {
             let mut count = 0;
             set.each(|member| {
-                count += usize::from(self.rank_of(member).is_some_and(|r| within.contains(&r)))
+                count += usize::from(self.rank_of(member).is_some_and(|rank| within.contains(&rank)));
             });
             return count;
         }
-        self.members[within].iter().filter(|member| set.contains(**member)).count()
+        self.counts(set, &self.whole(&within)).into_iter().sum()
     }
 
-    /// A page of the members within these ranks and in `set`. Takes time that grows with the smaller of
-    /// two numbers: members of the set, and ranks that are walked until the page is full.
+    /// A page of the members within these ranks and in `set`.
     pub(super) fn page(
         &self,
         set: Option<&Ids>,
@@ -206,12 +378,87 @@ impl<K: Copy + Ord> Order<K> {
         let Some(set) = set else {
             return Ok(self.jump(span, direction, skip, limit));
         };
-        let candidates = span.head.len() + span.tail.len();
-        let walked = skip.saturating_add(limit).saturating_mul(candidates) / set.len().max(1);
-        if matches!(set, Ids::Many { .. }) && walked / 2 <= set.len() {
-            return Ok(self.walk(set, span, direction, skip, limit));
+        if set.len() <= FEW {
+            let mut ranks = Vec::new();
+            set.each(|member| self.push_rank(member, &span, &mut ranks));
+            return Ok(self.in_order(ranks, direction, skip, limit));
         }
-        Ok(self.gather(set, &span, direction, skip, limit))
+        let wanted = skip.saturating_add(limit);
+        let walked = wanted.saturating_mul(span.len()) / set.len();
+        let is_dense = matches!(set, Ids::Many { .. });
+        if is_dense
+            && walked <= STEPS / 2
+            && let Some(page) = self.walk(set, &span, direction, skip, limit, STEPS)
+        {
+            return Ok(page);
+        }
+        let counts = self.counts(set, &span);
+        let (blocks, before) = self.blocks_of(&counts, direction, skip, wanted);
+        let gathered: usize = blocks.iter().map(|block| block.rows).sum();
+        if is_dense
+            && gathered > GATHERED
+            && walked / 2 <= gathered
+            && let Some(page) = self.walk(set, &span, direction, skip, limit, usize::MAX)
+        {
+            return Ok(page);
+        }
+        let mut ranks = Vec::with_capacity(gathered);
+        for Block { number, .. } in blocks {
+            let bits = &self.present[number * BLOCK..(number + 1) * BLOCK];
+            set.each_in(number * BLOCK, bits, |member| self.push_rank(member, &span, &mut ranks));
+        }
+        Ok(self.in_order(ranks, direction, skip - before, limit))
+    }
+
+    /// The blocks that may hold rows from `skip` to `wanted`, and how many rows (at most `skip`) are in the
+    /// blocks before them.
+    fn blocks_of(
+        &self,
+        counts: &[usize],
+        direction: SortOrder,
+        skip: usize,
+        wanted: usize,
+    ) -> (Vec<Block<K>>, usize) {
+        let in_direction = |one: &K, other: &K| match direction {
+            SortOrder::Ascending => one.cmp(other),
+            SortOrder::Descending => other.cmp(one),
+        };
+        let mut blocks: Vec<Block<K>> = self
+            .zones
+            .iter()
+            .zip(counts)
+            .enumerate()
+            .filter_map(|(number, (zone, rows))| {
+                let (least, greatest) = zone.filter(|_| *rows > 0)?;
+                let ends = match direction {
+                    SortOrder::Ascending => (least, greatest),
+                    SortOrder::Descending => (greatest, least),
+                };
+                Some(Block { number, ends, rows: *rows })
+            })
+            .collect();
+        // At most `skip` rows come before the first key of this block, so the page begins there or later.
+        blocks.sort_unstable_by(|one, other| in_direction(&one.ends.0, &other.ends.0));
+        let mut rows = 0;
+        let first = blocks.iter().find(|block| {
+            rows += block.rows;
+            rows > skip
+        });
+        let Some(first) = first.map(|block| block.ends.0) else { return (Vec::new(), skip) };
+        // Enough rows come up to the last key of this block, so the page ends there or before.
+        blocks.sort_unstable_by(|one, other| in_direction(&one.ends.1, &other.ends.1));
+        let mut rows = 0;
+        let last = blocks.iter().find(|block| {
+            rows += block.rows;
+            rows >= wanted
+        });
+        let last = last.map(|block| block.ends.1);
+        let is_before = |block: &Block<K>| in_direction(&block.ends.1, &first) == Less;
+        let is_after =
+            |block: &Block<K>| last.is_some_and(|last| in_direction(&block.ends.0, &last) == Greater);
+        let before = blocks.iter().filter(|block| is_before(block)).map(|block| block.rows).sum();
+        blocks.retain(|block| !is_before(block) && !is_after(block));
+        (blocks, before)
     }
 
     /// A page of all members.
@@ -243,9 +490,19 @@ impl<K: Copy + Ord> Order<K> {
         page
     }
 
-    fn walk(&self, set: &Ids, span: Span, direction: SortOrder, mut skip: usize, limit: usize) -> Vec<u32> {
+    /// A page that is found by at most so many steps.
+    fn walk(
+        &self,
+        set: &Ids,
+        span: &Span,
+        direction: SortOrder,
+        mut skip: usize,
+        limit: usize,
+        mut steps: usize,
+    ) -> Option<Vec<u32>> {
         let mut page = Vec::new();
-        self.visit(span, direction, |member| {
+        let is_long = span.len() > steps;
+        self.visit(Span { head: span.head.clone(), tail: span.tail.clone() }, direction, |member| {
             if set.contains(member) {
                 if skip > 0 {
                     skip -= 1;
@@ -253,20 +510,20 @@ impl<K: Copy + Ord> Order<K> {
                     page.push(member);
                 }
             }
-            page.len() < limit
+            steps = steps.saturating_sub(1);
+            page.len() < limit && steps > 0
         });
-        page
+        (page.len() == limit || !is_long).then_some(page)
     }
 
-    fn gather(&self, set: &Ids, span: &Span, direction: SortOrder, skip: usize, limit: usize) -> Vec<u32> {
-        let mut ranks = Vec::new();
-        set.each(|member| {
-            if let Some(rank) = self.rank_of(member)
-                && (span.tail.contains(&rank) || span.head.contains(&rank))
-            {
-                ranks.push(rank as u32);
-            }
-        });
+    fn push_rank(&self, member: u32, span: &Span, ranks: &mut Vec<u32>) {
+        if let Some(rank) = self.rank_of(member).filter(|rank| span.contains(*rank)) {
+            ranks.push(rank as u32);
+        }
+    }
+
+    /// A page of the members at these ranks.
+    fn in_order(&self, mut ranks: Vec<u32>, direction: SortOrder, skip: usize, limit: usize) -> Vec<u32> {
         let key = |rank: &u32| match direction {
             SortOrder::Ascending => (None, *rank),
             SortOrder::Descending => (Some(Reverse(self.keys[*rank as usize])), *rank),
@@ -407,6 +664,93 @@ mod tests {
                 }
             }
         }
+    }
+
+    fn places(set: &Ids) -> Vec<u32> {
+        let mut places = Vec::new();
+        set.each(|place| places.push(place));
+        places
+    }
+
+    /// In about the order of their numbers: groups of equal keys, neighbours that changed places, and some
+    /// that are far from theirs; `shuffled` puts all of them anywhere.
+    fn many_rows(shuffled: bool) -> Vec<(i64, u32)> {
+        let key = |member: u32| match member {
+            _ if shuffled || member % 1_009 == 0 => i64::from(member) * 7_919 % 60_013,
+            30_000..30_700 => 6_000,
+            _ => i64::from(member / 5 + member * 31 % 97),
+        };
+        (1..=90_000).map(|member| (key(member), member)).collect()
+    }
+
+    #[test]
+    fn long_lists_are_counted_by_blocks() {
+        let sets = [
+            Ids::of((1..=90_000).filter(|member| member % 3 != 0).collect()),
+            Ids::of((1..=90_000).step_by(7).collect()),
+            Ids::of((1..=90_000).step_by(40).collect()),
+            // All in one place, and places that are no members.
+            Ids::of((70_000..=95_000).collect()),
+            Ids::of((1..=30_000).collect()),
+        ];
+        assert!(sets.iter().all(|set| set.len() > FEW));
+        for (shuffled, direction) in [
+            (false, SortOrder::Ascending),
+            (false, SortOrder::Descending),
+            (true, SortOrder::Ascending),
+            (true, SortOrder::Descending),
+        ] {
+            let rows = many_rows(shuffled);
+            let order = order(&rows);
+            assert_eq!(places(&order.all()), (1..=90_000).collect::<Vec<_>>());
+            let in_direction = sorted(rows.clone(), direction);
+            for (low, high) in [(i64::MIN, i64::MAX), (3_000, 14_000), (6_000, 6_001), (100_000, 200_000)] {
+                let within = order.lower(low)..order.lower(high);
+                let is_within = |member: &u32| (low..high).contains(&rows[*member as usize - 1].0);
+                let members: Vec<u32> = (1..=90_000).filter(is_within).collect();
+                assert_eq!(places(&order.set(within.clone())), members);
+                for set in &sets {
+                    let is_wanted = |member: &&u32| set.contains(**member) && is_within(member);
+                    let all: Vec<u32> = in_direction.iter().filter(is_wanted).copied().collect();
+                    assert_eq!(order.count(Some(set), within.clone()), all.len());
+                    let page = |from, limit| {
+                        order
+                            .page(Some(set), within.clone(), direction, from, limit, |m| Ok(hash_of(m)))
+                            .unwrap()
+                    };
+                    for skip in [0, 900, 11_000, 29_990, 80_000] {
+                        for limit in [20, 3_000] {
+                            let end = all.len().min(skip + limit);
+                            assert_eq!(page(From::Skip(skip), limit), all[skip.min(end)..end]);
+                        }
+                    }
+                    for place in [7, 9_999].into_iter().filter(|place| *place < all.len()) {
+                        let (key, _) = rows[all[place] as usize - 1];
+                        let rest = &all[place + 1..all.len().min(place + 41)];
+                        assert_eq!(page(From::After(key, hash_of(all[place])), 40), rest);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_follow_what_comes_and_goes() {
+        let rows = many_rows(false);
+        let mut order = order(&rows[..80_000]);
+        let new = rows[80_000..].iter().map(|(key, member)| (*key, hash_of(*member), *member)).collect();
+        order.insert(new, |member| Ok(hash_of(member))).unwrap();
+        order.remove(&Ids::of((0..90_000).step_by(11).collect()));
+        // What moves back and forth leaves nothing behind.
+        for key in [-7, 99_999, 4] {
+            order.remove(&Ids::of(vec![40_001]));
+            order.insert(vec![(key, hash_of(40_001), 40_001)], |member| Ok(hash_of(member))).unwrap();
+        }
+        let mut left: Vec<(i64, u32)> = rows.into_iter().filter(|(_, member)| member % 11 != 0).collect();
+        left.iter_mut().filter(|(_, member)| *member == 40_001).for_each(|(key, _)| *key = 4);
+        let anew = self::order(&left);
+        assert_eq!((&order.zones, &order.keys, &order.members), (&anew.zones, &anew.keys, &anew.members));
+        assert_eq!(places(&order.all()), places(&anew.all()));
     }
 
     #[test]
