@@ -12,6 +12,7 @@ const REMEMBERED: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     touched: Mutex<Touched>,
+    count: AtomicU64,
     gone: AtomicU64,
 }
 
@@ -33,6 +34,7 @@ impl Default for Touched {
 impl Changes {
     /// A commit changed these.
     pub(crate) fn add(&self, messages: &[i64]) {
+        self.count.fetch_add(1, Ordering::Release);
         let mut touched = self.touched.lock();
         if let Touched::Messages(known) = &mut *touched {
             if known.len() + messages.len() > REMEMBERED {
@@ -45,7 +47,13 @@ impl Changes {
 
     /// A commit changed what can't be listed.
     pub(crate) fn add_everything(&self) {
+        self.count.fetch_add(1, Ordering::Release);
         *self.touched.lock() = Touched::Everything;
+    }
+
+    /// How many commits changed something that was stored.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
     }
 
     /// A commit let messages go: the lists of forgotten and removed ones have more rows.

@@ -28,9 +28,9 @@ pub use fate::{MessageFate, PendingCopy};
 pub use files::{AccountFile, FileInfo, FileKind, FileQuery, FileVersion};
 pub use hashes::{HashesFilter, ProcessedHash};
 pub use message_filter::{MessageFilter, MessageQuery, Start, StoredStatuses};
-pub use messages::{MessageTotal, StoredMessage};
+pub use messages::{MessageRow, MessageTotal, StoredMessage};
 pub use node_counts::NodeCounts;
-pub use posts::{PostFilter, PostQuery, StoredPost};
+pub use posts::{PostFilter, PostQuery, PostRow, StoredPost};
 pub use skeletons::{Skeleton, SkeletonFilter, SkeletonQuery};
 #[cfg(test)]
 pub(crate) use sql::plan;

@@ -128,21 +128,21 @@ pub(super) async fn files(
             let piece = Piece::of(
                 &found,
                 |out, file| push_file(out, file, true),
-                |file| Cursor::of(file.created, &file.item_hash),
+                |file| Cursor::of(file.created, file.item_hash.as_str()),
             );
             let next = piece.last.filter(|_| more);
-            Ok(pages::by_cursor("files", per_page, &piece.json, next.as_deref(), |object| {
+            Ok(pages::by_cursor("files", per_page, piece.json, next.as_deref(), |object| {
                 object.text("address", &address).raw("total_size", &format!("{bytes}.0"));
             }))
         }
         Paging::Page { per_page, page } => {
             let piece = Piece::of(&found, |out, file| push_file(out, file, false), |_| ());
-            let mut body = Vec::with_capacity(piece.json.len() + 200);
+            let mut body = Vec::with_capacity(piece.json.as_slice().len() + 200);
             let mut object = Object::new(&mut body);
             object.text("address", &address).number("total_size", bytes);
             let list = object.field("files");
             list.push(b'[');
-            list.extend_from_slice(&piece.json);
+            list.extend_from_slice(piece.json.as_slice());
             list.push(b']');
             object.number("pagination_page", page).number("pagination_total", count);
             object.number("pagination_per_page", per_page).end();

@@ -159,7 +159,7 @@ pub(super) async fn list(
             Cursor::encode(&json!({ "k": place.key, "o": place.owner, "t": time }))
         });
         let next = piece.last.filter(|_| more);
-        return Ok(pages::by_cursor("aggregates", per_page, &piece.json, next.as_deref(), |_| ()));
+        return Ok(pages::by_cursor("aggregates", per_page, piece.json, next.as_deref(), |_| ()));
     }
     let (store, selected) = (api.node.store.clone(), filter.clone());
     let fetch = move |start: AggregateStart, limit: u64| {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use aleph_types::Timestamp;
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Appends `text` as a JSON string.
@@ -38,6 +40,11 @@ impl<'out> Object<'out> {
     pub(super) fn new(out: &'out mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, empty: true }
+    }
+
+    /// An object whose first fields are written already.
+    pub(super) fn going_on(out: &'out mut Vec<u8>) -> Self {
+        Self { out, empty: false }
     }
 
     /// Starts a field; its value must be written next.
@@ -127,6 +134,59 @@ pub(super) fn text_field(fields: &HashMap<String, &RawValue>, name: &str) -> Opt
     serde_json::from_str(fields.get(name)?.get()).ok()
 }
 
+/// One field of a stored document, unparsed; the last of equal names counts.
+pub(super) fn field<'d>(document: &'d str, name: &str) -> Option<&'d RawValue> {
+    let mut reader = serde_json::Deserializer::from_str(document);
+    let found = reader.deserialize_map(OneField(name)).ok()?;
+    reader.end().ok()?;
+    found
+}
+
+/// Reads the value of the field with this name.
+struct OneField<'n>(&'n str);
+
+impl<'d> Visitor<'d> for OneField<'_> {
+    type Value = Option<&'d RawValue>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'d>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_wanted) = map.next_key_seed(IsName(self.0))? {
+            let value = map.next_value::<&'d RawValue>()?;
+            if is_wanted {
+                found = Some(value);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a key is this name.
+struct IsName<'n>(&'n str);
+
+impl<'d> DeserializeSeed<'d> for IsName<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'d>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsName<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+        Ok(text == self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +218,26 @@ mod tests {
     fn the_last_of_equal_fields_counts() {
         let fields = fields(r#"{"content":1, "co\u006etent": {"x" : [1.50]}}"#);
         assert_eq!(fields["content"].get(), r#"{"x" : [1.50]}"#);
+    }
+
+    #[test]
+    fn one_field_is_the_one_among_all() {
+        for document in [
+            r#"{"content":1, "co\u006etent": {"x" : [1.50]}}"#,
+            r#" { "a" : 1 , "content" : "x\"y" , "b" : {"content":2} } "#,
+            r#"{"a":{"content":1}}"#,
+            "{}",
+            "[1]",
+            "null",
+            r#"{"content":1"#,
+            r#"{"content":1}x"#,
+            "",
+        ] {
+            let of_all = fields(document);
+            for name in ["content", "a", "b", ""] {
+                let one = field(document, name).map(RawValue::get);
+                assert_eq!(one, of_all.get(name).map(|value| value.get()), "{name} of {document}");
+            }
+        }
     }
 }

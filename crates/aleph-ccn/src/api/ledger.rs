@@ -411,7 +411,7 @@ pub(super) async fn balances(
         };
         let piece = Piece::of(&rows, push_balance, place);
         let next = piece.last.filter(|_| more);
-        return Ok(pages::by_cursor("balances", *per_page, &piece.json, next.as_deref(), |_| ()));
+        return Ok(pages::by_cursor("balances", *per_page, piece.json, next.as_deref(), |_| ()));
     }
     let (selected, counting) = (filter.clone(), store.clone());
     let fetch = move |start: BalanceStart, limit: u64| {

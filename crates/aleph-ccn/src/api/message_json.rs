@@ -1,6 +1,6 @@
 //! Messages as lists, single answers and sockets show them (`spec: ccn-api.md §3`).
 
-use aleph_store::queries::{PendingCopy, Skeleton, StoredMessage};
+use aleph_store::queries::{MessageRow, PendingCopy, Skeleton, StoredMessage};
 use aleph_types::{ChainTx, ItemHash, Message, MessageStatus, MessageType};
 
 use super::json::{Object, fields, push_list, push_text};
@@ -31,16 +31,16 @@ impl std::str::FromStr for ContentFormat {
 }
 
 /// The fields that every form of a message has, in the reference's order.
-fn push_envelope(object: &mut Object<'_>, message: &Message) {
+fn push_envelope(object: &mut Object<'_>, message: &MessageRow<'_>) {
     object
-        .text("chain", message.chain.as_str())
-        .optional_text("channel", message.channel.as_ref().map(|channel| channel.as_str()))
-        .text("sender", message.sender.as_str())
-        .optional_text("signature", message.signature.as_ref().map(|signature| signature.as_str()))
-        .text("type", message.message_type.as_str())
-        .text("item_type", message.item_type.as_str())
-        .optional_text("item_content", message.item_content.as_deref())
-        .text("item_hash", message.item_hash.as_str())
+        .text("chain", message.chain)
+        .optional_text("channel", message.channel)
+        .text("sender", message.sender)
+        .optional_text("signature", message.signature)
+        .text("type", message.message_type)
+        .text("item_type", message.item_type)
+        .optional_text("item_content", message.item_content)
+        .text("item_hash", message.item_hash)
         .time("time", message.time);
 }
 
@@ -53,20 +53,32 @@ pub(super) fn push_message(
     format: ContentFormat,
     confirmations: &[ChainTx],
 ) {
+    let row = MessageRow::new(message, content, size.unwrap_or_default(), confirmations.to_vec());
+    push(out, &row, size.is_some(), format);
+}
+
+/// A message of a list.
+pub(super) fn push_row(out: &mut Vec<u8>, message: &MessageRow<'_>, format: ContentFormat) {
+    push(out, message, true, format);
+}
+
+fn push(out: &mut Vec<u8>, message: &MessageRow<'_>, with_size: bool, format: ContentFormat) {
     let mut object = Object::new(out);
     push_envelope(&mut object, message);
-    if let Some(size) = size {
-        object.number("size", size);
+    if with_size {
+        object.number("size", message.size);
     }
     match format {
         ContentFormat::Full => {
-            object.raw("content", content);
+            object.raw("content", message.content);
         }
-        ContentFormat::Headers => push_headers(object.field("content"), message.message_type, content),
+        ContentFormat::Headers => {
+            push_headers(object.field("content"), message.message_type, message.content);
+        }
         ContentFormat::None => {}
     }
-    object.raw("confirmed", if confirmations.is_empty() { "false" } else { "true" });
-    push_confirmations(&mut object, confirmations);
+    object.raw("confirmed", if message.confirmations.is_empty() { "false" } else { "true" });
+    push_confirmations(&mut object, &message.confirmations);
     object.end();
 }
 
@@ -88,11 +100,11 @@ pub(super) fn push_stored(out: &mut Vec<u8>, stored: &StoredMessage, format: Con
 }
 
 /// The owner, and what the message is about.
-fn push_headers(out: &mut Vec<u8>, message_type: MessageType, content: &str) {
-    let names: &[&str] = match message_type {
-        MessageType::Post => &["type", "ref"],
-        MessageType::Aggregate => &["key"],
-        MessageType::Store => &["item_hash", "ref"],
+fn push_headers(out: &mut Vec<u8>, message_type: &str, content: &str) {
+    let names: &[&str] = match message_type.parse() {
+        Ok(MessageType::Post) => &["type", "ref"],
+        Ok(MessageType::Aggregate) => &["key"],
+        Ok(MessageType::Store) => &["item_hash", "ref"],
         _ => &[],
     };
     let fields = fields(content);

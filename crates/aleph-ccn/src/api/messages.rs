@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use aleph_store::Store;
-use aleph_store::queries::{
-    HashesFilter, MessageFilter, MessageQuery, SkeletonQuery, SortOrder, Start, StoredMessage,
-};
+use aleph_store::queries::{HashesFilter, MessageFilter, MessageQuery, MessageRow, SkeletonQuery, Start};
 use aleph_types::MessageStatus;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -14,10 +12,10 @@ use super::Api;
 use super::errors::ApiError;
 use super::json::Object;
 use super::message_filter::MessageRequest;
-use super::message_json::{push_hash, push_skeleton, push_stored};
+use super::message_json::{ContentFormat, push_hash, push_row, push_skeleton};
 use super::openapi::params::{HashesParams, MessageFilterParams, OrderParams, PageParams};
 use super::openapi::shapes::{HashesPage, MessagesPage};
-use super::pages::{self, Cursor, Paging, Piece};
+use super::pages::{self, Paging, Piece, Rows};
 use super::params::Params;
 
 /// Messages, filtered and in pages.
@@ -78,43 +76,27 @@ async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>) -> Resul
                 "Cursor pagination is not supported with tx-time sort order.",
             ));
         }
-        let mut found = match by_confirmation {
-            true => api.node.store.list_messages_by_confirmation(filter, order, 0, per_page + 1).await?,
-            false => page_of(&api.node.store, filter, order, start, per_page + 1).await?,
-        };
-        let more = found.len() as u64 > per_page;
-        found.truncate(usize::try_from(per_page).unwrap_or(usize::MAX));
-        let piece = Piece::of(&found, |out, stored| push_stored(out, stored, format), cursor);
-        return Ok(pages::by_cursor(
-            "messages",
-            per_page,
-            &piece.json,
-            piece.last.filter(|_| more).as_deref(),
-            |_| (),
-        ));
+        let query = MessageQuery { filter, order, start, limit: per_page + 1 };
+        let rows = page_of(&api.node.store, query, by_confirmation, format, per_page).await?;
+        return Ok(rows.into_page("messages", per_page));
     }
     let store = api.node.store.clone();
     let selected = filter.clone();
     let fetch = move |start: Start, limit: u64| {
         let (store, filter) = (store.clone(), selected.clone());
         async move {
-            if by_confirmation {
-                // Pages of this order are never continued after a row.
-                let (offset, limit) = match start {
-                    Start::Offset(offset) => (offset, limit),
-                    Start::After(..) => (0, 0),
-                };
-                let found = store.list_messages_by_confirmation(filter, order, offset, limit).await?;
-                let next = offset + found.len() as u64;
-                let write = |out: &mut Vec<u8>, stored: &StoredMessage| push_stored(out, stored, format);
-                return Ok(Piece::of(&found, write, |_| Start::Offset(next)));
-            }
-            let found = page_of(&store, filter, order, start, limit).await?;
-            Ok(Piece::of(
-                &found,
-                |out, stored| push_stored(out, stored, format),
-                |stored| Start::After(stored.message.time, stored.message.item_hash.clone()),
-            ))
+            let before = match &start {
+                Start::Offset(offset) => *offset,
+                Start::After(..) => 0,
+            };
+            let query = MessageQuery { filter, order, start, limit };
+            let rows = page_of(&store, query, by_confirmation, format, limit).await?;
+            let next = before + rows.len();
+            rows.into_piece(|time, hash| match by_confirmation {
+                // Pages of this order go on by their number.
+                true => Ok(Start::Offset(next)),
+                false => pages::after(time, hash),
+            })
         }
     };
     let count = async {
@@ -126,18 +108,17 @@ async fn answer(api: &Arc<Api>, query: Option<&str>, page: Option<u64>) -> Resul
     pages::numbered("messages", &paging, start, fetch, count).await
 }
 
-fn cursor(stored: &StoredMessage) -> String {
-    Cursor::of(stored.message.time, &stored.message.item_hash)
-}
-
 async fn page_of(
     store: &Store,
-    filter: MessageFilter,
-    order: SortOrder,
-    start: Start,
-    limit: u64,
-) -> Result<Vec<StoredMessage>, ApiError> {
-    Ok(store.list_messages(MessageQuery { filter, order, start, limit }).await?)
+    query: MessageQuery,
+    by_confirmation: bool,
+    format: ContentFormat,
+    most: u64,
+) -> Result<Rows, ApiError> {
+    let add = move |rows: &mut Rows, row: &MessageRow<'_>| {
+        rows.add(row.time, row.item_hash, |out| push_row(out, row, format));
+    };
+    Ok(store.write_messages(query, by_confirmation, move || Rows::new(most), add).await?)
 }
 
 /// Messages that are forgotten or removed.

@@ -148,8 +148,8 @@ impl Cursor {
     }
 
     /// The cursor of lists by time and hash.
-    pub(super) fn of(time: Timestamp, hash: &ItemHash) -> String {
-        Self::encode(&json!({ "h": hash.as_str(), "t": time.iso_offset().to_string() }))
+    pub(super) fn of(time: Timestamp, hash: &str) -> String {
+        Self::encode(&json!({ "h": hash, "t": time.iso_offset().to_string() }))
     }
 }
 
@@ -159,15 +159,51 @@ fn parse_iso(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
+/// Text that gets a short beginning at last, without a copy.
+#[derive(Debug)]
+pub(super) struct Written(Vec<u8>);
+
+impl Written {
+    /// Bytes that a beginning may take.
+    const ROOM: usize = 32;
+
+    fn with_capacity(bytes: usize) -> Self {
+        let mut text = Vec::with_capacity(bytes);
+        text.resize(Self::ROOM, b' ');
+        Self(text)
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.0[Self::ROOM..]
+    }
+
+    fn push_comma(&mut self) {
+        if self.0.len() > Self::ROOM {
+            self.0.push(b',');
+        }
+    }
+
+    /// `{"<item>":[` and the text; what follows is to be written behind it. Gives where the whole begins.
+    fn begun_as_list(mut self, item: &str) -> (Vec<u8>, usize) {
+        let head = format!("{{\"{item}\":[");
+        let begin = Self::ROOM.saturating_sub(head.len());
+        self.0.splice(begin..Self::ROOM, head.bytes());
+        (self.0, begin)
+    }
+}
+
 /// Some rows of a list, written.
 pub(super) struct Piece<C> {
     /// The rows as JSON, each after the first with a comma before it.
-    pub(super) json: Vec<u8>,
+    pub(super) json: Written,
     /// How many.
     pub(super) rows: u64,
     /// Where the rows after them start; `None` for no row.
     pub(super) last: Option<C>,
 }
+
+/// Bytes of a row that room is made for.
+const ROW: usize = 1_200;
 
 impl<C> Piece<C> {
     /// Writes rows; `place` says where the list goes on after the last.
@@ -176,15 +212,74 @@ impl<C> Piece<C> {
         mut write: impl FnMut(&mut Vec<u8>, &T),
         place: impl Fn(&T) -> C,
     ) -> Self {
-        let mut json = Vec::with_capacity(rows.len() * 700);
-        for (position, row) in rows.iter().enumerate() {
-            if position > 0 {
-                json.push(b',');
-            }
-            write(&mut json, row);
+        let mut json = Written::with_capacity(Written::ROOM + 300 + rows.len() * ROW);
+        for row in rows {
+            json.push_comma();
+            write(&mut json.0, row);
         }
         Self { json, rows: rows.len() as u64, last: rows.last().map(place) }
     }
+}
+
+/// Rows of a list by time and hash, written one by one while they are read.
+#[derive(Debug)]
+pub(super) struct Rows {
+    json: Written,
+    rows: u64,
+    most: u64,
+    last: Option<Timestamp>,
+    last_hash: String,
+    /// Whether more than `most` came; they are not written.
+    pub(super) more: bool,
+}
+
+impl Rows {
+    pub(super) fn new(most: u64) -> Self {
+        let expected = usize::try_from(most.min(PIECE)).unwrap_or_default();
+        let json = Written::with_capacity(Written::ROOM + 300 + expected * ROW);
+        Self { json, rows: 0, most, last: None, last_hash: String::new(), more: false }
+    }
+
+    /// The row with this time and hash.
+    pub(super) fn add(&mut self, time: Timestamp, hash: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.rows == self.most {
+            self.more = true;
+            return;
+        }
+        self.json.push_comma();
+        write(&mut self.json.0);
+        self.rows += 1;
+        self.last = Some(time);
+        self.last_hash.clear();
+        self.last_hash.push_str(hash);
+    }
+
+    /// How many were written.
+    pub(super) fn len(&self) -> u64 {
+        self.rows
+    }
+
+    /// `place` says where the list goes on after the row with this time and hash.
+    pub(super) fn into_piece<C>(
+        self,
+        place: impl FnOnce(Timestamp, &str) -> Result<C, ApiError>,
+    ) -> Result<Piece<C>, ApiError> {
+        let Self { json, rows, last, last_hash, .. } = self;
+        let last = last.map(|time| place(time, &last_hash)).transpose()?;
+        Ok(Piece { json, rows, last })
+    }
+
+    /// The same as a page by cursor.
+    pub(super) fn into_page(self, item: &'static str, per_page: u64) -> Response {
+        let next = self.last.filter(|_| self.more).map(|time| Cursor::of(time, &self.last_hash));
+        by_cursor(item, per_page, self.json, next.as_deref(), |_| ())
+    }
+}
+
+/// Where a list goes on after the row with this time and hash.
+pub(super) fn after(time: Timestamp, hash: &str) -> Result<Start, ApiError> {
+    let hash = ItemHash::recognise(hash).map_err(|error| ApiError::internal(&error))?;
+    Ok(Start::After(time, hash))
 }
 
 /// The total that a page shows: what the page itself proves, else what `count` says.
@@ -226,8 +321,7 @@ where
     let complete = piece.rows == wanted || piece.rows < limit;
     let total = if complete { total(paging, piece.rows, count).await? } else { count.await? };
 
-    let mut head = format!("{{\"{item}\":[").into_bytes();
-    head.extend_from_slice(&piece.json);
+    let (mut text, begin) = piece.json.begun_as_list(item);
     let mut tail = b"],".to_vec();
     let mut fields = Vec::new();
     let mut object = Object::new(&mut fields);
@@ -236,11 +330,12 @@ where
     tail.extend_from_slice(&fields[1..]);
 
     let Some(place) = piece.last.filter(|_| !complete) else {
-        head.extend_from_slice(&tail);
-        return Ok(json_answer(StatusCode::OK, head));
+        text.extend_from_slice(&tail);
+        return Ok(json_answer(StatusCode::OK, Bytes::from(text).slice(begin..)));
     };
     let remaining = wanted - piece.rows;
-    let first = futures_util::stream::once(async move { Ok::<_, std::io::Error>(Bytes::from(head)) });
+    let text = Bytes::from(text).slice(begin..);
+    let first = futures_util::stream::once(async move { Ok::<_, std::io::Error>(text) });
     let rest = futures_util::stream::try_unfold(Some((place, remaining, fetch, tail)), |state| async move {
         let Some((place, remaining, fetch, tail)) = state else {
             return Ok(None);
@@ -250,11 +345,11 @@ where
         let piece = fetch(place, limit)
             .await
             .map_err(|error| std::io::Error::other(format!("the list broke off: {error:?}")))?;
-        let mut json = Vec::with_capacity(piece.json.len() + 1 + tail.len());
+        let mut json = Vec::with_capacity(piece.json.as_slice().len() + 1 + tail.len());
         if piece.rows > 0 {
             json.push(b',');
         }
-        json.extend_from_slice(&piece.json);
+        json.extend_from_slice(piece.json.as_slice());
         let next = match piece.last {
             Some(place) if piece.rows == limit && remaining > piece.rows => {
                 Some((place, remaining - piece.rows, fetch, tail))
@@ -275,19 +370,16 @@ where
 pub(super) fn by_cursor(
     item: &'static str,
     per_page: u64,
-    rows: &[u8],
+    rows: Written,
     next: Option<&str>,
     extra: impl FnOnce(&mut Object<'_>),
 ) -> Response {
-    let mut body = Vec::with_capacity(rows.len() + 300);
-    let mut object = Object::new(&mut body);
-    let list = object.field(item);
-    list.push(b'[');
-    list.extend_from_slice(rows);
-    list.push(b']');
+    let (mut text, begin) = rows.begun_as_list(item);
+    text.push(b']');
+    let mut object = Object::going_on(&mut text);
     extra(&mut object);
     object.number("pagination_per_page", per_page).optional_text("next_cursor", next).end();
-    json_answer(StatusCode::OK, body)
+    json_answer(StatusCode::OK, Bytes::from(text).slice(begin..))
 }
 
 /// The page number in a path such as `3.json`.
@@ -310,7 +402,7 @@ mod tests {
         let time = Timestamp::from_micros(1_714_564_800_250_000);
         let text = "eyJoIjoiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYiIsInQi\
                     OiIyMDI0LTA1LTAxVDEyOjAwOjAwLjI1MDAwMCswMDowMCJ9";
-        assert_eq!(Cursor::of(time, &hash), text);
+        assert_eq!(Cursor::of(time, hash.as_str()), text);
         let paging = Paging::Cursor { per_page: 20, after: Some(Cursor::decode(text).unwrap()) };
         assert_eq!(paging.start().unwrap(), Start::After(time, hash));
     }
@@ -324,6 +416,37 @@ mod tests {
             let after = Some(Cursor::decode(&Cursor::encode(&fields)).unwrap());
             assert!(Paging::Cursor { per_page: 1, after }.start().is_err(), "{fields}");
         }
+    }
+
+    #[tokio::test]
+    async fn rows_get_their_frame() {
+        async fn text(response: Response) -> String {
+            let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            String::from_utf8(bytes.into()).unwrap()
+        }
+        let rows = |most| {
+            let mut rows = Rows::new(most);
+            for (time, hash) in [(1, "a"), (2, "b"), (3, "c")] {
+                rows.add(Timestamp::from_secs(time), hash, |out| out.extend_from_slice(hash.as_bytes()));
+            }
+            rows
+        };
+        let cursor = Cursor::of(Timestamp::from_secs(2), "b");
+        let page = format!("{{\"x\":[a,b],\"pagination_per_page\":2,\"next_cursor\":\"{cursor}\"}}");
+        assert_eq!(text(rows(2).into_page("x", 2)).await, page);
+        let page = r#"{"x":[a,b,c],"pagination_per_page":3,"next_cursor":null}"#;
+        assert_eq!(text(rows(3).into_page("x", 3)).await, page);
+        assert_eq!(
+            text(Rows::new(1).into_page("a name that is longer than the room before it", 1)).await,
+            r#"{"a name that is longer than the room before it":[],"pagination_per_page":1,"next_cursor":null}"#
+        );
+        let paging = Paging::Page { per_page: 3, page: 2 };
+        let fetch = move |_: u64, most: u64| async move { rows(most).into_piece(|_, _| Ok(0)) };
+        let page = numbered("x", &paging, 3, fetch, async { Ok(9) }).await.unwrap();
+        assert_eq!(
+            text(page).await,
+            r#"{"x":[a,b,c],"pagination_per_page":3,"pagination_page":2,"pagination_total":9,"pagination_item":"x"}"#
+        );
     }
 
     #[test]

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use aleph_store::queries::{PostFilter, PostQuery, Start, StoredPost};
+use aleph_store::Store;
+use aleph_store::queries::{PostFilter, PostQuery, PostRow, Start};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 
 use super::Api;
 use super::errors::ApiError;
-use super::json::{Object, fields, text_field};
+use super::json::{Object, field};
 use super::message_filter::by_confirmation;
 use super::message_json::push_confirmations;
 use super::openapi::params::{PageParams, PostParams};
 use super::openapi::shapes::{PostsPage, PostsPageV0};
-use super::pages::{self, Cursor, Paging, Piece};
+use super::pages::{self, Paging, Rows};
 use super::params::Params;
 
 /// The two shapes of a post.
@@ -24,7 +25,7 @@ enum Shape {
 }
 
 impl Shape {
-    fn write(self) -> fn(&mut Vec<u8>, &StoredPost) {
+    fn write(self) -> fn(&mut Vec<u8>, &PostRow<'_>) {
         match self {
             Shape::V0 => push_v0,
             Shape::V1 => push_v1,
@@ -135,7 +136,6 @@ async fn answer(
     params.finish()?;
     let paging = paging?.at_page(page);
     let start = paging.start()?;
-    let write = shape.write();
     if let Paging::Cursor { per_page, ref after } = paging {
         if by_confirmation && after.is_some() {
             return Err(ApiError::unprocessable(
@@ -143,17 +143,8 @@ async fn answer(
             ));
         }
         let query = PostQuery { filter, by_confirmation, order, start, limit: per_page + 1 };
-        let mut found = api.node.store.list_posts(query).await?;
-        let more = found.len() as u64 > per_page;
-        found.truncate(usize::try_from(per_page).unwrap_or(usize::MAX));
-        let piece = Piece::of(&found, write, |post| Cursor::of(post.last_updated, &post.original));
-        return Ok(pages::by_cursor(
-            "posts",
-            per_page,
-            &piece.json,
-            piece.last.filter(|_| more).as_deref(),
-            |_| (),
-        ));
+        let rows = page_of(&api.node.store, query, shape, per_page).await?;
+        return Ok(rows.into_page("posts", per_page));
     }
     let (store, selected) = (api.node.store.clone(), filter.clone());
     let fetch = move |start: Start, limit: u64| {
@@ -163,64 +154,76 @@ async fn answer(
                 Start::Offset(offset) => *offset,
                 Start::After(..) => 0,
             };
-            let found = store.list_posts(PostQuery { filter, by_confirmation, order, start, limit }).await?;
-            let next = before + found.len() as u64;
-            Ok(Piece::of(&found, write, |post| match by_confirmation {
+            let query = PostQuery { filter, by_confirmation, order, start, limit };
+            let rows = page_of(&store, query, shape, limit).await?;
+            let next = before + rows.len();
+            rows.into_piece(|time, hash| match by_confirmation {
                 // Pages of this order go on by their number.
-                true => Start::Offset(next),
-                false => Start::After(post.last_updated, post.original.clone()),
-            }))
+                true => Ok(Start::Offset(next)),
+                false => pages::after(time, hash),
+            })
         }
     };
     let count = async { Ok(api.node.store.count_posts(filter.clone()).await?) };
     pages::numbered("posts", &paging, start, fetch, count).await
 }
 
-fn push_v1(out: &mut Vec<u8>, post: &StoredPost) {
-    let content = fields(post.latest.content());
+async fn page_of(store: &Store, query: PostQuery, shape: Shape, most: u64) -> Result<Rows, ApiError> {
+    let write = shape.write();
+    let add = move |rows: &mut Rows, post: &PostRow<'_>| {
+        rows.add(post.last_updated, post.original, |out| write(out, post));
+    };
+    Ok(store.write_posts(query, move || Rows::new(most), add).await?)
+}
+
+fn push_v1(out: &mut Vec<u8>, post: &PostRow<'_>) {
     let mut object = Object::new(out);
     object
-        .text("item_hash", post.latest.message.item_hash.as_str())
-        .raw("content", content.get("content").map_or("null", |content| content.get()))
-        .text("original_item_hash", post.original.as_str())
-        .text("original_type", &post.post_type)
-        .text("address", post.owner.as_str())
-        .optional_text("ref", post.reference.as_deref())
-        .optional_text("channel", post.channel.as_ref().map(|channel| channel.as_str()))
+        .text("item_hash", post.latest.item_hash)
+        .raw("content", field(post.latest.content, "content").map_or("null", |content| content.get()))
+        .text("original_item_hash", post.original)
+        .text("original_type", post.post_type)
+        .text("address", post.owner)
+        .optional_text("ref", post.reference)
+        .optional_text("channel", post.channel)
         .iso_offset("created", post.created)
         .iso_offset("last_updated", post.last_updated)
         .end();
 }
 
 /// The envelope's fields are those of the latest version; sender and address are the owner.
-fn push_v0(out: &mut Vec<u8>, post: &StoredPost) {
-    let latest = &post.latest.message;
-    let original = post.original_message.as_ref().map_or(latest, |original| &original.message);
-    let content = fields(post.latest.content());
-    let signature = |message: &aleph_types::Message| message.signature.clone();
-    let (latest_signature, original_signature) = (signature(latest), signature(original));
-    let shown_type = text_field(&content, "type").unwrap_or_else(|| post.post_type.clone());
+fn push_v0(out: &mut Vec<u8>, post: &PostRow<'_>) {
+    let latest = &post.latest;
+    let (chain, signature) = match &post.original_message {
+        Some(original) => {
+            let message = &original.message;
+            (message.chain.as_str(), message.signature.as_ref().map(|signature| signature.as_str()))
+        }
+        None => (latest.chain, latest.signature),
+    };
+    let shown_type: Option<String> =
+        field(latest.content, "type").and_then(|text| serde_json::from_str(text.get()).ok());
     let mut object = Object::new(out);
     object
-        .text("chain", original.chain.as_str())
-        .text("item_hash", latest.item_hash.as_str())
-        .text("sender", post.owner.as_str())
-        .text("type", &shown_type)
-        .optional_text("channel", post.channel.as_ref().map(|channel| channel.as_str()))
-        .raw("confirmed", if post.latest.confirmations.is_empty() { "false" } else { "true" })
-        .raw("content", content.get("content").map_or("null", |content| content.get()))
-        .optional_text("item_content", latest.item_content.as_deref())
-        .text("item_type", latest.item_type.as_str())
-        .optional_text("signature", latest_signature.as_ref().map(|signature| signature.as_str()))
-        .number("size", post.latest.size)
+        .text("chain", chain)
+        .text("item_hash", latest.item_hash)
+        .text("sender", post.owner)
+        .text("type", shown_type.as_deref().unwrap_or(post.post_type))
+        .optional_text("channel", post.channel)
+        .raw("confirmed", if latest.confirmations.is_empty() { "false" } else { "true" })
+        .raw("content", field(latest.content, "content").map_or("null", |content| content.get()))
+        .optional_text("item_content", latest.item_content)
+        .text("item_type", latest.item_type)
+        .optional_text("signature", latest.signature)
+        .number("size", latest.size)
         .time("time", latest.time);
-    push_confirmations(&mut object, &post.latest.confirmations);
+    push_confirmations(&mut object, &latest.confirmations);
     object
-        .text("original_item_hash", post.original.as_str())
-        .optional_text("original_signature", original_signature.as_ref().map(|signature| signature.as_str()))
-        .text("original_type", &post.post_type)
-        .text("hash", post.original.as_str())
-        .text("address", post.owner.as_str())
-        .optional_text("ref", post.reference.as_deref())
+        .text("original_item_hash", post.original)
+        .optional_text("original_signature", signature)
+        .text("original_type", post.post_type)
+        .text("hash", post.original)
+        .text("address", post.owner)
+        .optional_text("ref", post.reference)
         .end();
 }

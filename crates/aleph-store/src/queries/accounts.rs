@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aleph_types::{Address, Chain, MessageType};
 
-use super::catalogue::{Catalogue, Column, Key, List, Selection, Trait};
+use super::catalogue::{Catalogue, Column, Key, Trait};
 use super::sql::{CHANNEL_START, START_CHARS, Sql};
 use crate::engine::{Session, values};
 use crate::{Store, StoreError};
@@ -81,9 +81,6 @@ fn jumps(session: &Session, column: &str) -> Result<Vec<String>, StoreError> {
     Ok(values)
 }
 
-/// Addresses that are counted one by one; with more, all are counted at once.
-const ONE_BY_ONE: usize = 32;
-
 type CountsByAddress = BTreeMap<String, AddressCounts>;
 
 /// Messages in force by sender and type; those whose grace time runs don't count (`spec: ccn-api.md §8.1`).
@@ -93,35 +90,14 @@ pub(super) fn address_counts(
     addresses: Option<&[String]>,
 ) -> Result<CountsByAddress, StoreError> {
     let mut counts = CountsByAddress::new();
-    let mut add = |sender: &str, message_type, messages| {
+    let add = |sender: &str, message_type, messages| {
         let of_sender: &mut AddressCounts = counts.entry(sender.to_owned()).or_default();
         of_sender.total += messages;
         *of_sender.by_type.entry(message_type).or_default() += messages;
     };
-    let Some(addresses) = addresses else {
-        catalogue.count_senders(session, add)?;
-        return Ok(counts);
-    };
-    if addresses.len() > ONE_BY_ONE {
-        let wanted: BTreeSet<&String> = addresses.iter().collect();
-        catalogue.count_senders(session, |sender, message_type, messages| {
-            if wanted.contains(&sender.to_owned()) {
-                add(sender, message_type, messages);
-            }
-        })?;
-        return Ok(counts);
-    }
-    for address in addresses.iter().collect::<BTreeSet<_>>() {
-        let sender = || Selection::new(List::Messages).with(Trait::Sender, &Some(vec![address.clone()]));
-        for message_type in MessageType::ALL {
-            let mut selection = sender().with(Trait::Type, &Some(vec![message_type.as_str().to_owned()]));
-            selection.none.push(Key { of: Trait::Removing, values: Vec::new() });
-            let messages = catalogue.count(session, &selection)?;
-            if messages > 0 {
-                add(address, message_type, messages);
-            }
-        }
-    }
+    let wanted: Option<BTreeSet<&str>> =
+        addresses.map(|addresses| addresses.iter().map(String::as_str).collect());
+    catalogue.count_senders(session, wanted.as_ref(), add)?;
     Ok(counts)
 }
 

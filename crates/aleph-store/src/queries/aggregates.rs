@@ -1,5 +1,11 @@
-use aleph_types::{Address, ItemHash, Timestamp};
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
 
+use aleph_types::{Address, ItemHash, Timestamp};
+use parking_lot::Mutex;
+
+use super::catalogue::Catalogue;
 use super::message_filter::distinct;
 use super::sql::{Sql, bound};
 use super::{Count, SMALL, SortOrder};
@@ -191,6 +197,13 @@ impl Plan {
         sql.and_one_of("a.owner", self.owners.as_deref()).and_one_of("a.key", self.keys.as_deref());
     }
 
+    /// Where all of few rows are.
+    fn places_sql(&self, sort: AggregateSort) -> Sql {
+        let mut sql = Sql::new(&format!("SELECT {}, a.key, a.owner", sort.column()));
+        self.push_selection(&mut sql, sort);
+        sql
+    }
+
     fn list_sql(&self, query: &AggregateQuery) -> Sql {
         let column = query.sort.column();
         let mut sql = Sql::new(&format!("SELECT {COLUMNS}"));
@@ -212,11 +225,104 @@ impl Plan {
     }
 }
 
-fn list(session: &Session, query: &AggregateQuery) -> Result<Vec<StoredAggregate>, StoreError> {
-    let session = session.snapshot()?;
-    let Some(plan) = Plan::choose(&session, &query.filter)? else {
-        return Ok(Vec::new());
-    };
+/// Rows in an order, or nothing where they are many.
+type Places = Option<Arc<Vec<AggregateKey>>>;
+
+/// What a filter selects, as long as it is what it was.
+#[derive(Debug)]
+struct Kept {
+    of: (AggregateFilter, AggregateSort, SortOrder),
+    version: (i64, u64),
+    places: Places,
+}
+
+/// Filters whose rows are kept in their order: at most some hundred kilobytes each.
+const KEPT: usize = 16;
+
+/// The rows of the filters that were asked for lately; the newest last.
+#[derive(Debug, Default)]
+pub(crate) struct KeptAggregates(Mutex<VecDeque<Kept>>);
+
+impl AggregateKey {
+    /// The order of a list.
+    fn cmp_in(&self, other: &Self, order: SortOrder) -> Ordering {
+        let by_time = match order {
+            SortOrder::Ascending => self.time.cmp(&other.time),
+            SortOrder::Descending => other.time.cmp(&self.time),
+        };
+        by_time.then_with(|| (&self.key, &self.owner).cmp(&(&other.key, &other.owner)))
+    }
+}
+
+impl KeptAggregates {
+    /// The rows of a filter that has some, in their order, in a snapshot of this version.
+    fn places(
+        &self,
+        session: &Session,
+        version: (i64, u64),
+        filter: &AggregateFilter,
+        sort: AggregateSort,
+        order: SortOrder,
+    ) -> Result<Places, StoreError> {
+        let is_it = |kept: &Kept| kept.of.1 == sort && kept.of.2 == order && kept.of.0 == *filter;
+        if let Some(kept) = self.0.lock().iter().find(|kept| kept.version == version && is_it(kept)) {
+            return Ok(kept.places.clone());
+        }
+        let places = match Plan::choose(session, filter)? {
+            None => Some(Arc::default()),
+            Some(plan) if !plan.few => None,
+            Some(plan) => {
+                let mut places = plan.places_sql(sort).rows(session, |row| {
+                    Ok(AggregateKey { time: row.time(0)?, key: row.string(1)?, owner: row.string(2)? })
+                })?;
+                places.sort_unstable_by(|one, other| one.cmp_in(other, order));
+                Some(Arc::new(places))
+            }
+        };
+        let mut all = self.0.lock();
+        all.retain(|kept| !is_it(kept));
+        if all.len() == KEPT {
+            all.pop_front();
+        }
+        all.push_back(Kept { of: (filter.clone(), sort, order), version, places: places.clone() });
+        Ok(places)
+    }
+}
+
+/// One row.
+fn at(session: &Session, place: &AggregateKey) -> Result<Option<StoredAggregate>, StoreError> {
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {COLUMNS} FROM aggregates a WHERE a.owner = ?1 AND a.key = ?2"));
+    session.first(&SQL, values![&place.owner, &place.key], read)
+}
+
+pub(super) fn list(
+    session: &Session,
+    catalogue: &Catalogue,
+    query: &AggregateQuery,
+) -> Result<Vec<StoredAggregate>, StoreError> {
+    let (session, version) = catalogue.versioned(session)?;
+    let AggregateQuery { filter, sort, order, start, limit } = query;
+    if filter.keys.is_some() || filter.owners.is_some() {
+        let kept = catalogue.aggregates().places(&session, version, filter, *sort, *order)?;
+        if let Some(places) = kept {
+            let skipped = match start {
+                AggregateStart::Offset(offset) => usize::try_from(*offset).unwrap_or(usize::MAX),
+                AggregateStart::After(last) => {
+                    places.partition_point(|place| place.cmp_in(last, *order) != Ordering::Greater)
+                }
+            };
+            let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
+            let mut found = Vec::new();
+            for place in places.iter().skip(skipped).take(limit) {
+                found.extend(at(&session, place)?);
+            }
+            return with_content(&session, found);
+        }
+    }
+    // Without a filter, or of many: in the order of an index.
+    let filtered = (distinct(&filter.keys), distinct(&filter.owners));
+    let plan = Plan { keys: filtered.0, owners: filtered.1, few: false };
     let found = plan.list_sql(query).rows(&session, read)?;
     with_content(&session, found)
 }
@@ -224,17 +330,31 @@ fn list(session: &Session, query: &AggregateQuery) -> Result<Vec<StoredAggregate
 /// The list's statement, for the test of plans.
 #[cfg(test)]
 pub(super) fn statement(session: &Session, query: &AggregateQuery) -> Option<Sql> {
-    Plan::choose(session, &query.filter).unwrap().map(|plan| plan.list_sql(query))
+    let plan = Plan::choose(session, &query.filter).unwrap()?;
+    Some(if plan.few { plan.places_sql(query.sort) } else { plan.list_sql(query) })
 }
 
-fn count(session: &Session, filter: &AggregateFilter, most: u64) -> Result<Count, StoreError> {
-    let Some(plan) = Plan::choose(session, filter)? else {
-        return Ok(Count { rows: 0, exact: true });
-    };
+pub(super) fn count(
+    session: &Session,
+    catalogue: &Catalogue,
+    filter: &AggregateFilter,
+    most: u64,
+) -> Result<Count, StoreError> {
+    let (session, version) = catalogue.versioned(session)?;
+    if filter.keys.is_some() || filter.owners.is_some() {
+        let (sort, order) = (AggregateSort::default(), SortOrder::default());
+        let kept = catalogue.aggregates().places(&session, version, filter, sort, order)?;
+        if let Some(places) = kept {
+            let rows = places.len() as u64;
+            return Ok(Count { rows: rows.min(most), exact: rows <= most });
+        }
+    }
+    let filtered = (distinct(&filter.keys), distinct(&filter.owners));
+    let plan = Plan { keys: filtered.0, owners: filtered.1, few: false };
     let mut sql = Sql::new("SELECT count(*) FROM (SELECT 1");
     plan.push_selection(&mut sql, AggregateSort::default());
     sql.push(" LIMIT ").bind(bound(most.saturating_add(1))).push(") AS counted");
-    let rows = sql.count(session)?;
+    let rows = sql.count(&session)?;
     Ok(Count { rows: rows.min(most), exact: rows <= most })
 }
 
@@ -265,12 +385,14 @@ impl Store {
 
     /// A page of aggregates.
     pub async fn list_aggregates(&self, query: AggregateQuery) -> Result<Vec<StoredAggregate>, StoreError> {
-        self.read(move |session| list(session, &query)).await
+        let catalogue = self.catalogue();
+        self.read(move |session| list(session, &catalogue, &query)).await
     }
 
     /// How many aggregates match; counting ends at `most`.
     pub async fn count_aggregates(&self, filter: AggregateFilter, most: u64) -> Result<Count, StoreError> {
-        self.read(move |session| count(session, &filter, most)).await
+        let catalogue = self.catalogue();
+        self.read(move |session| count(session, &catalogue, &filter, most)).await
     }
 
     /// The `security` aggregates whose authorizations mention `address` somewhere, by owner.

@@ -15,6 +15,7 @@ mod facts;
 mod gone;
 mod ids;
 mod order;
+mod tally;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -28,7 +29,9 @@ pub(super) use self::facts::{Column, Key, Trait};
 use self::facts::{Facts, place};
 use self::ids::Ids;
 use self::order::{From, Order};
+use self::tally::Tally;
 use super::SortOrder;
+use super::aggregates::KeptAggregates;
 use super::message_filter::Start;
 use super::sql::Sql;
 use crate::StoreError;
@@ -186,6 +189,11 @@ impl Values {
     }
 }
 
+/// The set of what is being removed.
+fn removing() -> Key {
+    Key { of: Trait::Removing, values: Vec::new() }
+}
+
 /// The order of a list.
 #[derive(Debug)]
 enum AnyOrder {
@@ -202,6 +210,8 @@ struct Known {
     columns: HashMap<Column, Used<Values>>,
     /// By height of the first confirmation.
     heights: Option<Used<Order<i64>>>,
+    /// While what it is made of is there.
+    tally: Option<Tally>,
 }
 
 /// The sets and orders of one store.
@@ -210,21 +220,43 @@ pub(crate) struct Catalogue {
     changes: Arc<Changes>,
     known: RwLock<Known>,
     gone: gone::GoneLists,
+    aggregates: KeptAggregates,
     requests: AtomicU64,
 }
 
 /// What a request needs.
+#[derive(Default)]
 struct Needs<'a> {
     sets: Vec<&'a Key>,
     orders: Vec<List>,
     columns: &'a [Column],
     heights: bool,
+    /// With the columns of senders and types and the set of what is being removed.
+    tally: bool,
 }
 
 impl Catalogue {
     /// Where the writer tells what it changes.
     pub(crate) fn changes(&self) -> Arc<Changes> {
         Arc::clone(&self.changes)
+    }
+
+    /// What is kept of lists of aggregates.
+    pub(super) fn aggregates(&self) -> &KeptAggregates {
+        &self.aggregates
+    }
+
+    /// A snapshot, and what it shows: the newest message, and how often stored ones had changed at least. While
+    /// both stay, nothing that hangs on messages changes.
+    pub(super) fn versioned<'s>(
+        &self,
+        session: &'s Session,
+    ) -> Result<(Snapshot<'s>, (i64, u64)), StoreError> {
+        // Before the snapshot begins: what is counted is committed there.
+        let changes = self.changes.count();
+        let snapshot = session.snapshot()?;
+        let newest = newest(&snapshot)?;
+        Ok((snapshot, (newest, changes)))
     }
 
     /// A page of rows, each read by `read` in the snapshot in which the page was found.
@@ -237,11 +269,33 @@ impl Catalogue {
         limit: u64,
         read: impl Fn(&Session, i64) -> Result<Option<T>, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
+        let add = |session: &Session, place: i64, rows: &mut Vec<T>| {
+            let row = read(session, place)?;
+            let is_there = row.is_some();
+            rows.extend(row);
+            Ok(is_there)
+        };
+        self.page_into(session, selection, direction, start, limit, Vec::new, add)
+    }
+
+    /// A page whose rows `add` puts one by one into what `begin` makes, in the snapshot in which the page was
+    /// found; `add` says whether the row is there.
+    #[allow(clippy::too_many_arguments, reason = "a page's place takes five of them")]
+    pub(super) fn page_into<A>(
+        &self,
+        session: &Session,
+        selection: &Selection,
+        direction: SortOrder,
+        start: &Start,
+        limit: u64,
+        begin: impl Fn() -> A,
+        mut add: impl FnMut(&Session, i64, &mut A) -> Result<bool, StoreError>,
+    ) -> Result<A, StoreError> {
         let needs = Needs {
             sets: selection.all.iter().chain(&selection.none).collect(),
             orders: selection.lists(),
-            columns: &[],
             heights: selection.has_blocks(),
+            ..Needs::default()
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         // A commit may delete a message between its end and its report; then it is asked for again.
@@ -249,20 +303,19 @@ impl Catalogue {
             let (snapshot, places) = self.with(session, &needs, |snapshot, known| {
                 known.page(snapshot, selection, direction, start, limit)
             })?;
-            let mut rows = Vec::with_capacity(places.len());
+            let mut page = begin();
             let mut missing = Vec::new();
             for place in &places {
-                match read(&snapshot, i64::from(*place))? {
-                    Some(row) => rows.push(row),
-                    None => missing.push(i64::from(*place)),
+                if !add(&snapshot, i64::from(*place), &mut page)? {
+                    missing.push(i64::from(*place));
                 }
             }
             if missing.is_empty() || last_try {
-                return Ok(rows);
+                return Ok(page);
             }
             self.changes.add(&missing);
         }
-        Ok(Vec::new())
+        Ok(begin())
     }
 
     /// How many members a selection has.
@@ -270,8 +323,8 @@ impl Catalogue {
         let needs = Needs {
             sets: selection.all.iter().chain(&selection.none).collect(),
             orders: if selection.counts_sets() { Vec::new() } else { selection.lists() },
-            columns: &[],
             heights: selection.has_blocks(),
+            ..Needs::default()
         };
         let (_snapshot, count) = self.with(session, &needs, |_, known| known.count(selection))?;
         Ok(count as u64)
@@ -284,8 +337,7 @@ impl Catalogue {
         all: &[Key],
         column: Column,
     ) -> Result<BTreeSet<String>, StoreError> {
-        let needs =
-            Needs { sets: all.iter().collect(), orders: Vec::new(), columns: &[column], heights: false };
+        let needs = Needs { sets: all.iter().collect(), columns: &[column], ..Needs::default() };
         let (_snapshot, found) = self.with(session, &needs, |_, known| {
             let Some(values) = known.columns.get(&column).map(|used| &used.value) else {
                 return Ok(BTreeSet::new());
@@ -300,43 +352,42 @@ impl Catalogue {
         Ok(found)
     }
 
-    /// Messages by sender and type: `visit` gets each pair with its count.
+    /// Messages by sender and type, those whose grace time runs aside: `visit` gets each pair with its count;
+    /// of these senders, or of all.
     pub(super) fn count_senders(
         &self,
         session: &Session,
+        senders: Option<&BTreeSet<&str>>,
         mut visit: impl FnMut(&str, MessageType, u64),
     ) -> Result<(), StoreError> {
-        let none = Key { of: Trait::Removing, values: Vec::new() };
-        let columns = [Column::Sender, Column::Type];
-        let needs = Needs { sets: vec![&none], orders: Vec::new(), columns: &columns, heights: false };
+        let removing = removing();
+        let (sets, columns) = (vec![&removing], &[Column::Sender, Column::Type]);
+        let needs = Needs { sets, columns, tally: true, ..Needs::default() };
         self.with(session, &needs, |_, known| {
-            let (Some(senders), Some(types)) =
-                (known.columns.get(&Column::Sender), known.columns.get(&Column::Type))
+            let (Some(of_senders), Some(types), Some(tally)) =
+                (known.columns.get(&Column::Sender), known.columns.get(&Column::Type), &known.tally)
             else {
                 return Ok(());
             };
-            let (senders, types) = (&senders.value, &types.value);
-            let kinds = types.texts.len() + 1;
-            let mut counts = vec![0u64; (senders.texts.len() + 1) * kinds];
-            for (sender, kind) in senders.of.iter().zip(&types.of) {
-                counts[*sender as usize * kinds + *kind as usize] += 1;
-            }
-            if let Some(removing) = known.sets.get(&none) {
-                removing.value.each(|place| {
-                    let of = senders.number_of(place) as usize * kinds + types.number_of(place) as usize;
-                    counts[of] = counts[of].saturating_sub(1);
-                });
-            }
-            for (number, sender) in senders.texts.iter().enumerate() {
-                for (kind, name) in types.texts.iter().enumerate() {
-                    let count = counts[(number + 1) * kinds + kind + 1];
+            let mut visit_one = |sender: &str, number: u32| -> Result<(), StoreError> {
+                for (kind, name) in (1u32..).zip(&types.value.texts) {
+                    let count = tally.get(number, kind);
                     if count > 0 {
                         let kind = name.parse().map_err(|_| StoreError::corrupt("message type", name))?;
-                        visit(sender, kind, count);
+                        visit(sender, kind, u64::from(count));
                     }
                 }
+                Ok(())
+            };
+            match senders {
+                Some(senders) => senders.iter().try_for_each(|sender| {
+                    let number = of_senders.value.numbers.get(*sender);
+                    number.map_or(Ok(()), |number| visit_one(sender, *number))
+                }),
+                None => (1u32..)
+                    .zip(&of_senders.value.texts)
+                    .try_for_each(|(number, sender)| visit_one(sender, number)),
             }
-            Ok(())
         })?;
         Ok(())
     }
@@ -431,6 +482,7 @@ impl Known {
             && needs.orders.iter().all(|list| mark(self.orders.get(list), now))
             && needs.columns.iter().all(|column| mark(self.columns.get(column), now))
             && (!needs.heights || mark(self.heights.as_ref(), now))
+            && (!needs.tally || self.tally.is_some())
     }
 
     /// Brings everything up to date with a snapshot.
@@ -460,6 +512,10 @@ impl Known {
         if changed.is_empty() {
             return Ok(());
         }
+        let mut tally = self.tally.take();
+        if let Some(tally) = &mut tally {
+            changed.iter().for_each(|(place, _)| tally.add(self, *place, u32::wrapping_sub));
+        }
         for (key, set) in &mut self.sets {
             for (place, facts) in changed {
                 set.value.set(*place, facts.as_ref().is_some_and(|facts| facts.is_in(key)));
@@ -470,6 +526,10 @@ impl Known {
                 values.value.set(*place, facts.as_ref().and_then(|facts| facts.column(*column)))?;
             }
         }
+        if let Some(tally) = &mut tally {
+            changed.iter().for_each(|(place, _)| tally.add(self, *place, u32::wrapping_add));
+        }
+        self.tally = tally;
         let places = Ids::of(changed.iter().map(|(place, _)| *place).collect());
         if let Some(heights) = &mut self.heights {
             heights.value.remove(&places);
@@ -520,6 +580,7 @@ impl Known {
         self.sets.retain(|_, used| now.saturating_sub(used.at.load(Ordering::Relaxed)) < KEPT_FOR);
         self.orders.retain(|_, used| now.saturating_sub(used.at.load(Ordering::Relaxed)) < KEPT_FOR);
         self.columns.retain(|_, used| now.saturating_sub(used.at.load(Ordering::Relaxed)) < KEPT_FOR);
+        self.check_tally();
         for key in &needs.sets {
             if !self.sets.contains_key(*key) {
                 let set = key.read(session)?;
@@ -527,6 +588,7 @@ impl Known {
             }
         }
         self.make_room(needs);
+        self.check_tally();
         for list in &needs.orders {
             self.make_order(session, *list, now)?;
         }
@@ -534,6 +596,9 @@ impl Known {
             if !self.columns.contains_key(column) {
                 self.columns.insert(*column, Used::new(Values::read(session, *column)?, now));
             }
+        }
+        if needs.tally && self.tally.is_none() {
+            self.tally = Some(Tally::of(self));
         }
         if needs.heights && self.heights.is_none() {
             let sql = Sql::new(
@@ -550,6 +615,14 @@ impl Known {
         }
         self.has(needs, now);
         Ok(())
+    }
+
+    /// Gives the tally up when something went that it is made of.
+    fn check_tally(&mut self) {
+        let has_columns = [Column::Sender, Column::Type].iter().all(|one| self.columns.contains_key(one));
+        if !has_columns || !self.sets.contains_key(&removing()) {
+            self.tally = None;
+        }
     }
 
     /// Gives up the sets that were not needed for longest, down to the bound.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use aleph_types::{Address, ChainTx, Message, Timestamp};
 
@@ -43,6 +43,103 @@ impl StoredMessage {
     }
 }
 
+/// A stored message while its row is read: the texts are those of the database, and nothing is copied.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names are those of the envelope's fields")]
+pub struct MessageRow<'r> {
+    pub item_hash: &'r str,
+    pub message_type: &'r str,
+    pub chain: &'r str,
+    pub sender: &'r str,
+    pub signature: Option<&'r str>,
+    pub item_type: &'r str,
+    pub item_content: Option<&'r str>,
+    pub time: Timestamp,
+    pub channel: Option<&'r str>,
+    /// The content document.
+    pub content: &'r str,
+    /// Size of the content, in bytes.
+    pub size: u64,
+    /// Transactions that carry it, oldest first.
+    pub confirmations: Vec<ChainTx>,
+}
+
+impl<'r> MessageRow<'r> {
+    /// A message with its content document, as a row shows it.
+    pub fn new(message: &'r Message, content: &'r str, size: u64, confirmations: Vec<ChainTx>) -> Self {
+        Self {
+            item_hash: message.item_hash.as_str(),
+            message_type: message.message_type.as_str(),
+            chain: message.chain.as_str(),
+            sender: message.sender.as_str(),
+            signature: message.signature.as_ref().map(|signature| signature.as_str()),
+            item_type: message.item_type.as_str(),
+            item_content: message.item_content.as_deref(),
+            time: message.time,
+            channel: message.channel.as_ref().map(|channel| channel.as_str()),
+            content,
+            size,
+            confirmations,
+        }
+    }
+
+    /// From the [`ROW_COLUMNS`] that `row` begins with. On a server no question may be asked while a row is
+    /// read.
+    pub(super) fn read(session: &Session, row: &'r Row<'_>) -> Result<Self, StoreError> {
+        let (item_hash, item_content) = (row.text(0)?, row.opt_text(6)?);
+        let confirmations = match row.opt_int(11)? {
+            Some(_) => confirmations::of_message(session, &row.hash(0)?)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            item_hash,
+            message_type: row.text(1)?,
+            chain: row.text(2)?,
+            sender: row.text(3)?,
+            signature: row.opt_text(4)?,
+            item_type: row.text(5)?,
+            item_content,
+            time: row.time(7)?,
+            channel: row.opt_text(8)?,
+            content: row.opt_text(9)?.or(item_content).unwrap_or("{}"),
+            size: row.size(10)?,
+            confirmations,
+        })
+    }
+}
+
+impl<'r> From<&'r StoredMessage> for MessageRow<'r> {
+    fn from(stored: &'r StoredMessage) -> Self {
+        Self::new(&stored.message, stored.content(), stored.size, stored.confirmations.clone())
+    }
+}
+
+/// What [`MessageRow::read`] reads, [`ROW_COLUMNS_COUNT`] columns.
+pub(super) static ROW_COLUMNS: LazyLock<String> =
+    LazyLock::new(|| format!("{ENVELOPE}, m.content, m.size, m.confirmed_at"));
+
+/// Columns in [`ROW_COLUMNS`].
+pub(super) const ROW_COLUMNS_COUNT: usize = ENVELOPE_COLUMNS + 3;
+
+/// Passes the message with this number to `visit`; says whether it is still there.
+fn visit_by_seq(
+    session: &Session,
+    seq: i64,
+    visit: impl FnOnce(&MessageRow<'_>),
+) -> Result<bool, StoreError> {
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {} FROM messages m WHERE m.seq = ?1", *ROW_COLUMNS));
+    if session.is_remote() {
+        let found = by_seq(session, seq)?;
+        return Ok(found.inspect(|stored| visit(&MessageRow::from(stored))).is_some());
+    }
+    let read = |row: &Row<'_>| {
+        visit(&MessageRow::read(session, row)?);
+        Ok(())
+    };
+    Ok(session.first(&SQL, values![seq], read)?.is_some())
+}
+
 fn columns() -> String {
     format!(
         "{ENVELOPE}, m.seq, m.content, m.owner, m.size, m.payment_type, m.reception_time, \
@@ -74,8 +171,9 @@ fn with_confirmations(session: &Session, mut message: StoredMessage) -> Result<S
 
 /// The message with this number, if it is still there.
 pub(super) fn by_seq(session: &Session, seq: i64) -> Result<Option<StoredMessage>, StoreError> {
-    let sql = format!("SELECT {} FROM messages m WHERE m.seq = ?1", columns());
-    let found = session.first(&sql, values![seq], read)?;
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {} FROM messages m WHERE m.seq = ?1", columns()));
+    let found = session.first(&SQL, values![seq], read)?;
     found.map(|message| with_confirmations(session, message)).transpose()
 }
 
@@ -86,11 +184,41 @@ pub(super) fn list(
     query: &MessageQuery,
     by_confirmation: bool,
 ) -> Result<Vec<StoredMessage>, StoreError> {
+    page_into(session, catalogue, query, by_confirmation, Vec::new, |session, seq, found| {
+        let message = by_seq(session, seq)?;
+        let is_there = message.is_some();
+        found.extend(message);
+        Ok(is_there)
+    })
+}
+
+/// The same rows, each passed to `add` while it is read; `begin` makes what they go into.
+pub(super) fn write<A>(
+    session: &Session,
+    catalogue: &Catalogue,
+    query: &MessageQuery,
+    by_confirmation: bool,
+    begin: impl Fn() -> A,
+    mut add: impl FnMut(&mut A, &MessageRow<'_>),
+) -> Result<A, StoreError> {
+    page_into(session, catalogue, query, by_confirmation, begin, |session, seq, page| {
+        visit_by_seq(session, seq, |row| add(page, row))
+    })
+}
+
+fn page_into<A>(
+    session: &Session,
+    catalogue: &Catalogue,
+    query: &MessageQuery,
+    by_confirmation: bool,
+    begin: impl Fn() -> A,
+    mut add: impl FnMut(&Session, i64, &mut A) -> Result<bool, StoreError>,
+) -> Result<A, StoreError> {
     let selection = {
         // One snapshot for choosing, finding and reading.
         let snapshot = session.snapshot()?;
         let Some(plan) = Plan::choose(&snapshot, &query.filter)? else {
-            return Ok(Vec::new());
+            return Ok(begin());
         };
         let places: Option<Vec<i64>> = match &query.start {
             Start::Offset(offset) if by_confirmation && plan.reaches_few() => {
@@ -102,15 +230,15 @@ pub(super) fn list(
             _ => None,
         };
         if let Some(places) = places {
-            let mut messages = Vec::with_capacity(places.len());
+            let mut page = begin();
             for seq in places {
-                messages.extend(by_seq(&snapshot, seq)?);
+                add(&snapshot, seq, &mut page)?;
             }
-            return Ok(messages);
+            return Ok(page);
         }
         plan.selection(if by_confirmation { List::Confirmed } else { List::Messages })
     };
-    catalogue.page(session, &selection, query.order, &query.start, query.limit, by_seq)
+    catalogue.page_into(session, &selection, query.order, &query.start, query.limit, begin, add)
 }
 
 /// How many match, exactly.
@@ -184,17 +312,18 @@ impl Store {
         self.read(move |session| list(session, &catalogue, &query, false)).await
     }
 
-    /// A page of the stored messages by their first confirmation; those without one are the newest.
-    pub async fn list_messages_by_confirmation(
+    /// A page of the stored messages, by envelope time or by their first confirmation; those without one are
+    /// the newest, and the page must start after a number of rows. `begin` makes what `add` puts the rows
+    /// into, one after the other, while they are read; both may be called again from the beginning.
+    pub async fn write_messages<A: Send + 'static>(
         &self,
-        filter: MessageFilter,
-        order: super::SortOrder,
-        offset: u64,
-        limit: u64,
-    ) -> Result<Vec<StoredMessage>, StoreError> {
+        query: MessageQuery,
+        by_confirmation: bool,
+        begin: impl Fn() -> A + Send + 'static,
+        add: impl Fn(&mut A, &MessageRow<'_>) + Send + 'static,
+    ) -> Result<A, StoreError> {
         let catalogue = self.catalogue();
-        let query = MessageQuery { filter, order, start: Start::Offset(offset), limit };
-        self.read(move |session| list(session, &catalogue, &query, true)).await
+        self.read(move |session| write(session, &catalogue, &query, by_confirmation, begin, add)).await
     }
 
     /// How many messages match.

@@ -1,10 +1,13 @@
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use aleph_types::{Address, Channel, ItemHash, Timestamp};
 
 use super::SortOrder;
 use super::catalogue::{Catalogue, Key, List, Selection, Trait};
 use super::message_filter::{Start, distinct};
 use super::message_plan::{FEW, SHALLOW};
-use super::messages::{self, StoredMessage};
+use super::messages::{self, MessageRow, StoredMessage};
 use super::sql::{Sql, bound, times_from};
 use crate::engine::{Row, Session, values};
 use crate::{Store, StoreError};
@@ -244,7 +247,7 @@ impl Plan {
     }
 
     fn list_sql(&self, query: &PostQuery) -> Sql {
-        let mut sql = Sql::new(&format!("SELECT {COLUMNS}"));
+        let mut sql = Sql::new("SELECT p.message");
         if query.by_confirmation {
             // Few rows: each is looked up, and all are sorted.
             sql.push(CONFIRMED_AT);
@@ -285,15 +288,84 @@ const COLUMNS: &str = "p.original, p.owner, p.post_type, p.reference, p.channel,
 const CONFIRMED_AT: &str = ", COALESCE((SELECT o.confirmed_at FROM messages o WHERE o.seq = p.message), \
      9223372036854775807) AS confirmed";
 
-struct PostRow {
-    post: (ItemHash, Address, String, Option<String>, Option<Channel>, Timestamp, Timestamp),
-    message: i64,
-    latest: i64,
+/// A post while its row is read, see [`MessageRow`].
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the names are those of a stored post's fields")]
+pub struct PostRow<'r> {
+    pub original: &'r str,
+    pub owner: &'r str,
+    pub post_type: &'r str,
+    pub reference: Option<&'r str>,
+    pub channel: Option<&'r str>,
+    pub created: Timestamp,
+    pub last_updated: Timestamp,
+    /// The message that holds the shown version.
+    pub latest: MessageRow<'r>,
+    /// The original's message, where that is another.
+    pub original_message: Option<Cow<'r, StoredMessage>>,
 }
 
-fn read(row: &Row<'_>) -> Result<PostRow, StoreError> {
-    Ok(PostRow {
-        post: (
+impl<'r> From<&'r StoredPost> for PostRow<'r> {
+    fn from(post: &'r StoredPost) -> Self {
+        Self {
+            original: post.original.as_str(),
+            owner: post.owner.as_str(),
+            post_type: &post.post_type,
+            reference: post.reference.as_deref(),
+            channel: post.channel.as_ref().map(|channel| channel.as_str()),
+            created: post.created,
+            last_updated: post.last_updated,
+            latest: MessageRow::from(&post.latest),
+            original_message: post.original_message.as_ref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl<'r> PostRow<'r> {
+    fn read(session: &Session, row: &'r Row<'_>) -> Result<Self, StoreError> {
+        const AFTER: usize = messages::ROW_COLUMNS_COUNT;
+        let (message, latest) = (row.int(AFTER + 7)?, row.int(AFTER + 8)?);
+        let original_message = if message == latest { None } else { messages::by_seq(session, message)? };
+        Ok(Self {
+            original: row.text(AFTER)?,
+            owner: row.text(AFTER + 1)?,
+            post_type: row.text(AFTER + 2)?,
+            reference: row.opt_text(AFTER + 3)?,
+            channel: row.opt_text(AFTER + 4)?,
+            created: row.time(AFTER + 5)?,
+            last_updated: row.time(AFTER + 6)?,
+            latest: MessageRow::read(session, row)?,
+            original_message: original_message.map(Cow::Owned),
+        })
+    }
+}
+
+/// Passes the post of the original at this place to `visit`; says whether it is there.
+fn visit_by_seq(session: &Session, seq: i64, visit: impl FnOnce(&PostRow<'_>)) -> Result<bool, StoreError> {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "SELECT {}, {COLUMNS} FROM posts p CROSS JOIN messages m ON m.seq = p.latest_message \
+             WHERE p.message = ?1",
+            *messages::ROW_COLUMNS
+        )
+    });
+    if session.is_remote() {
+        let found = by_seq(session, seq)?;
+        return Ok(found.inspect(|post| visit(&PostRow::from(post))).is_some());
+    }
+    let read = |row: &Row<'_>| {
+        visit(&PostRow::read(session, row)?);
+        Ok(())
+    };
+    Ok(session.first(&SQL, values![seq], read)?.is_some())
+}
+
+/// The post of the original at this place.
+fn by_seq(session: &Session, seq: i64) -> Result<Option<StoredPost>, StoreError> {
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {COLUMNS} FROM posts p WHERE p.message = ?1"));
+    let read = |row: &Row<'_>| {
+        let post = (
             row.hash(0)?,
             row.address(1)?,
             row.string(2)?,
@@ -301,14 +373,10 @@ fn read(row: &Row<'_>) -> Result<PostRow, StoreError> {
             row.opt_text(4)?.map(Channel::from),
             row.time(5)?,
             row.time(6)?,
-        ),
-        message: row.int(7)?,
-        latest: row.int(8)?,
-    })
-}
-
-fn shown(session: &Session, row: PostRow) -> Result<Option<StoredPost>, StoreError> {
-    let PostRow { post, message, latest } = row;
+        );
+        Ok((post, row.int(7)?, row.int(8)?))
+    };
+    let Some((post, message, latest)) = session.first(&SQL, values![seq], read)? else { return Ok(None) };
     let Some(latest_message) = messages::by_seq(session, latest)? else { return Ok(None) };
     let original_message = if message == latest { None } else { messages::by_seq(session, message)? };
     let (original, owner, post_type, reference, channel, created, last_updated) = post;
@@ -325,15 +393,6 @@ fn shown(session: &Session, row: PostRow) -> Result<Option<StoredPost>, StoreErr
     }))
 }
 
-/// The post of the original at this place.
-fn by_seq(session: &Session, seq: i64) -> Result<Option<StoredPost>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM posts p WHERE p.message = ?1");
-    match session.first(&sql, values![seq], read)? {
-        Some(row) => shown(session, row),
-        None => Ok(None),
-    }
-}
-
 pub(super) fn way(session: &Session, query: &PostQuery) -> Result<Way, StoreError> {
     Ok(match Plan::choose(session, &query.filter)? {
         None => Way::Nothing,
@@ -342,26 +401,56 @@ pub(super) fn way(session: &Session, query: &PostQuery) -> Result<Way, StoreErro
     })
 }
 
+/// A page.
+#[cfg(test)]
 pub(super) fn list(
     session: &Session,
     catalogue: &Catalogue,
     query: &PostQuery,
 ) -> Result<Vec<StoredPost>, StoreError> {
+    page_into(session, catalogue, query, Vec::new, |session, seq, found| {
+        let post = by_seq(session, seq)?;
+        let is_there = post.is_some();
+        found.extend(post);
+        Ok(is_there)
+    })
+}
+
+/// The same rows, each passed to `add` while it is read; `begin` makes what they go into.
+pub(super) fn write<A>(
+    session: &Session,
+    catalogue: &Catalogue,
+    query: &PostQuery,
+    begin: impl Fn() -> A,
+    mut add: impl FnMut(&mut A, &PostRow<'_>),
+) -> Result<A, StoreError> {
+    page_into(session, catalogue, query, begin, |session, seq, page| {
+        visit_by_seq(session, seq, |row| add(page, row))
+    })
+}
+
+fn page_into<A>(
+    session: &Session,
+    catalogue: &Catalogue,
+    query: &PostQuery,
+    begin: impl Fn() -> A,
+    mut add: impl FnMut(&Session, i64, &mut A) -> Result<bool, StoreError>,
+) -> Result<A, StoreError> {
     let selection = {
         let snapshot = session.snapshot()?;
         match way(&snapshot, query)? {
-            Way::Nothing => return Ok(Vec::new()),
+            Way::Nothing => return Ok(begin()),
             Way::Statement(sql) => {
-                let mut posts = Vec::new();
-                for row in sql.rows(&snapshot, read)? {
-                    posts.extend(shown(&snapshot, row)?);
+                let mut page = begin();
+                for seq in sql.rows(&snapshot, |row| row.int(0))? {
+                    add(&snapshot, seq, &mut page)?;
                 }
-                return Ok(posts);
+                return Ok(page);
             }
             Way::Catalogue(selection) => selection,
         }
     };
-    catalogue.page(session, &selection, query.order, &query.start, query.limit, by_seq)
+    catalogue.page_into(session, &selection, query.order, &query.start, query.limit, begin, add)
 }
 
 pub(super) fn count(
@@ -383,10 +472,16 @@ pub(super) fn count(
 }
 
 impl Store {
-    /// A page of posts.
-    pub async fn list_posts(&self, query: PostQuery) -> Result<Vec<StoredPost>, StoreError> {
+    /// A page of posts. `begin` makes what `add` puts the rows into, one after the other, while they are read;
+    /// both may be called again from the beginning.
+    pub async fn write_posts<A: Send + 'static>(
+        &self,
+        query: PostQuery,
+        begin: impl Fn() -> A + Send + 'static,
+        add: impl Fn(&mut A, &PostRow<'_>) + Send + 'static,
+    ) -> Result<A, StoreError> {
         let catalogue = self.catalogue();
-        self.read(move |session| list(session, &catalogue, &query)).await
+        self.read(move |session| write(session, &catalogue, &query, begin, add)).await
     }
 
     /// How many posts match.

@@ -1,3 +1,4 @@
+mod aggregates_lists;
 mod combinations;
 mod followed;
 mod gone;
@@ -98,6 +99,7 @@ impl Engine {
     }
 }
 
+use aggregates_lists::every_list_of_aggregates;
 use combinations::{every_list_of_hashes, every_message_list, every_post_list, what_senders_did};
 use followed::what_is_kept_follows_every_change;
 use gone::every_list_of_what_is_gone;
@@ -127,6 +129,7 @@ on_both_engines!(
     what_senders_did,
     what_is_kept_follows_every_change,
     every_list_of_what_is_gone,
+    every_list_of_aggregates,
 );
 
 fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
@@ -192,8 +195,8 @@ fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
     }
     session.execute(
         "INSERT INTO aggregates (owner, key, created, first_hash, updated, last_hash, elements) \
-         VALUES (?1,?2,?3,'h',?3,'h',1)",
-        values![&format!("0xO{number}"), &key, number],
+         VALUES (?1,?2,?3,?4,?3,?4,1)",
+        values![&format!("0xO{number}"), &key, number, &hash],
     )
 }
 

@@ -12,8 +12,8 @@ use crate::queries::catalogue::{Catalogue, Column, List, Selection};
 use crate::queries::hashes::{self, HashesFilter};
 use crate::queries::message_filter::{MessageFilter, MessageQuery, Start, StoredStatuses};
 use crate::queries::message_plan::Plan;
-use crate::queries::posts::{self, PostFilter, PostQuery};
-use crate::queries::{SortOrder, accounts, messages};
+use crate::queries::posts::{self, PostFilter, PostQuery, PostRow};
+use crate::queries::{MessageRow, SortOrder, accounts, messages};
 
 pub(super) const ORDERS: [SortOrder; 2] = [SortOrder::Descending, SortOrder::Ascending];
 
@@ -252,6 +252,10 @@ pub(super) fn every_message_list(session: &Session) {
                 let what = format!("{name}, {order:?}, {start:?}");
                 let query = MessageQuery { filter: filter.clone(), order, start, limit: LIMIT as u64 };
                 let found = messages::list(session, &catalogue, &query, false).unwrap();
+                let row = |texts: &mut Vec<String>, row: &MessageRow<'_>| texts.push(format!("{row:?}"));
+                let rows = messages::write(session, &catalogue, &query, false, Vec::new, row).unwrap();
+                let same = found.iter().map(|stored| format!("{:?}", MessageRow::from(stored)));
+                assert_eq!(rows, same.collect::<Vec<_>>(), "{what}");
                 let found: Vec<&str> = found.iter().map(|found| found.message.item_hash.as_str()).collect();
                 assert_eq!(found, page(&all, from, LIMIT), "{what}");
                 let Some(plan) = Plan::choose(session, &filter).unwrap() else { continue };
@@ -324,6 +328,10 @@ pub(super) fn every_post_list(session: &Session) {
                     let filter = filter.clone();
                     let query = PostQuery { filter, by_confirmation, order, start, limit: LIMIT as u64 };
                     let found = posts::list(session, &catalogue, &query).unwrap();
+                    let row = |texts: &mut Vec<String>, row: &PostRow<'_>| texts.push(format!("{row:?}"));
+                    let rows = posts::write(session, &catalogue, &query, Vec::new, row).unwrap();
+                    let same = found.iter().map(|stored| format!("{:?}", PostRow::from(stored)));
+                    assert_eq!(rows, same.collect::<Vec<_>>(), "{what}");
                     let found: Vec<&str> = found.iter().map(|found| found.original.as_str()).collect();
                     assert_eq!(found, page(&all, from, LIMIT), "{what}");
                     match posts::way(session, &query).unwrap() {
