@@ -83,7 +83,7 @@ impl<'r> MessageRow<'r> {
         }
     }
 
-    /// From the [`ROW_COLUMNS`] that `row` begins with. On a server no question may be asked while a row is
+    /// From a row of [`ROW`]. On a server no question may be asked while a row is
     /// read.
     pub(super) fn read(session: &Session, row: &'r Row<'_>) -> Result<Self, StoreError> {
         let (item_hash, item_content) = (row.text(0)?, row.opt_text(6)?);
@@ -114,12 +114,10 @@ impl<'r> From<&'r StoredMessage> for MessageRow<'r> {
     }
 }
 
-/// What [`MessageRow::read`] reads, [`ROW_COLUMNS_COUNT`] columns.
-pub(super) static ROW_COLUMNS: LazyLock<String> =
-    LazyLock::new(|| format!("{ENVELOPE}, m.content, m.size, m.confirmed_at"));
-
-/// Columns in [`ROW_COLUMNS`].
-pub(super) const ROW_COLUMNS_COUNT: usize = ENVELOPE_COLUMNS + 3;
+/// The statement whose rows [`MessageRow::read`] reads.
+pub(super) static ROW: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {ENVELOPE}, m.content, m.size, m.confirmed_at FROM messages m WHERE m.seq = ?1")
+});
 
 /// Passes the message with this number to `visit`; says whether it is still there.
 fn visit_by_seq(
@@ -127,8 +125,6 @@ fn visit_by_seq(
     seq: i64,
     visit: impl FnOnce(&MessageRow<'_>),
 ) -> Result<bool, StoreError> {
-    static SQL: LazyLock<String> =
-        LazyLock::new(|| format!("SELECT {} FROM messages m WHERE m.seq = ?1", *ROW_COLUMNS));
     if session.is_remote() {
         let found = by_seq(session, seq)?;
         return Ok(found.inspect(|stored| visit(&MessageRow::from(stored))).is_some());
@@ -137,7 +133,7 @@ fn visit_by_seq(
         visit(&MessageRow::read(session, row)?);
         Ok(())
     };
-    Ok(session.first(&SQL, values![seq], read)?.is_some())
+    Ok(session.first(&ROW, values![seq], read)?.is_some())
 }
 
 fn columns() -> String {

@@ -322,48 +322,49 @@ impl<'r> From<&'r StoredPost> for PostRow<'r> {
 }
 
 impl<'r> PostRow<'r> {
-    fn read(session: &Session, row: &'r Row<'_>) -> Result<Self, StoreError> {
-        const AFTER: usize = messages::ROW_COLUMNS_COUNT;
-        let (message, latest) = (row.int(AFTER + 7)?, row.int(AFTER + 8)?);
-        let original_message = if message == latest { None } else { messages::by_seq(session, message)? };
+    /// From the [`COLUMNS`] of a post and the row of its shown version.
+    fn read(session: &Session, post: &'r Row<'_>, latest: &'r Row<'_>) -> Result<Self, StoreError> {
+        let (message, latest_message) = (post.int(7)?, post.int(8)?);
+        let is_amended = message != latest_message;
+        let original_message = if is_amended { messages::by_seq(session, message)? } else { None };
         Ok(Self {
-            original: row.text(AFTER)?,
-            owner: row.text(AFTER + 1)?,
-            post_type: row.text(AFTER + 2)?,
-            reference: row.opt_text(AFTER + 3)?,
-            channel: row.opt_text(AFTER + 4)?,
-            created: row.time(AFTER + 5)?,
-            last_updated: row.time(AFTER + 6)?,
-            latest: MessageRow::read(session, row)?,
+            original: post.text(0)?,
+            owner: post.text(1)?,
+            post_type: post.text(2)?,
+            reference: post.opt_text(3)?,
+            channel: post.opt_text(4)?,
+            created: post.time(5)?,
+            last_updated: post.time(6)?,
+            latest: MessageRow::read(session, latest)?,
             original_message: original_message.map(Cow::Owned),
         })
     }
 }
 
+static ROW: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {COLUMNS} FROM posts p WHERE p.message = ?1"));
+
 /// Passes the post of the original at this place to `visit`; says whether it is there.
 fn visit_by_seq(session: &Session, seq: i64, visit: impl FnOnce(&PostRow<'_>)) -> Result<bool, StoreError> {
-    static SQL: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            "SELECT {}, {COLUMNS} FROM posts p CROSS JOIN messages m ON m.seq = p.latest_message \
-             WHERE p.message = ?1",
-            *messages::ROW_COLUMNS
-        )
-    });
     if session.is_remote() {
         let found = by_seq(session, seq)?;
         return Ok(found.inspect(|post| visit(&PostRow::from(post))).is_some());
     }
-    let read = |row: &Row<'_>| {
-        visit(&PostRow::read(session, row)?);
-        Ok(())
+    // Two statements: with both tables in one, SQLite plans it anew for each number that is bound, because
+    // messages have partial indexes.
+    let read = |post: &Row<'_>| {
+        let latest = post.int(8)?;
+        let read = |row: &Row<'_>| {
+            visit(&PostRow::read(session, post, row)?);
+            Ok(())
+        };
+        session.first(&messages::ROW, values![latest], read)
     };
-    Ok(session.first(&SQL, values![seq], read)?.is_some())
+    Ok(session.first(&ROW, values![seq], read)?.flatten().is_some())
 }
 
 /// The post of the original at this place.
 fn by_seq(session: &Session, seq: i64) -> Result<Option<StoredPost>, StoreError> {
-    static SQL: LazyLock<String> =
-        LazyLock::new(|| format!("SELECT {COLUMNS} FROM posts p WHERE p.message = ?1"));
     let read = |row: &Row<'_>| {
         let post = (
             row.hash(0)?,
@@ -376,7 +377,7 @@ fn by_seq(session: &Session, seq: i64) -> Result<Option<StoredPost>, StoreError>
         );
         Ok((post, row.int(7)?, row.int(8)?))
     };
-    let Some((post, message, latest)) = session.first(&SQL, values![seq], read)? else { return Ok(None) };
+    let Some((post, message, latest)) = session.first(&ROW, values![seq], read)? else { return Ok(None) };
     let Some(latest_message) = messages::by_seq(session, latest)? else { return Ok(None) };
     let original_message = if message == latest { None } else { messages::by_seq(session, message)? };
     let (original, owner, post_type, reference, channel, created, last_updated) = post;

@@ -85,7 +85,7 @@ fn places(set: &Ids) -> Vec<u32> {
 /// that are far from theirs; `shuffled` puts all of them anywhere.
 fn many_rows(shuffled: bool) -> Vec<(i64, u32)> {
     let key = |member: u32| match member {
-        _ if shuffled || member % 1_009 == 0 => i64::from(member) * 7_919 % 60_013,
+        _ if shuffled || member.is_multiple_of(1_009) => i64::from(member) * 7_919 % 60_013,
         30_000..30_700 => 6_000,
         _ => i64::from(member / 5 + member * 31 % 97),
     };
