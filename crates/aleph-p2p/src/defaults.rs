@@ -99,6 +99,10 @@ pub(crate) const FEW_TARGETS: usize = 32;
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const PING_WITHIN: Duration = Duration::from_secs(10);
 
+/// A connection ends when what was sent is not taken for so long; about when a ping would tell.
+#[cfg(target_os = "linux")]
+pub(crate) const UNTAKEN_FOR: Duration = Duration::from_secs(15);
+
 /// A dial that is not connected by then has failed.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -158,6 +158,10 @@ fn build(
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(if blocks.is_some() { MAX_BLOCK_STREAMS } else { MAX_STREAMS });
     let transport = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        .map(|stream, _| {
+            end_when_silent(&stream);
+            stream
+        })
         .upgrade(Version::V1)
         .authenticate(noise::Config::new(&pair).map_err(|error| setup(&error))?)
         .multiplex(muxer)
@@ -167,6 +171,23 @@ fn build(
     let behaviour = Behaviour::new(config, pair, standings, questions, blocks).map_err(StartError::Setup)?;
     let settings = swarm::Config::with_tokio_executor().with_idle_connection_timeout(defaults::IDLE_TIMEOUT);
     Ok(Swarm::new(transport, behaviour, peer, settings))
+}
+
+/// Has the system end a connection whose other end takes nothing any more.
+///
+/// Closing a connection that pings found dead is not enough: what was written before is waited for, by TCP for
+/// a quarter of an hour, and by then in pauses of minutes; until it is over the peer counts as connected and
+/// is not dialled.
+fn end_when_silent(stream: &tcp::tokio::TcpStream) {
+    #[cfg(target_os = "linux")]
+    {
+        let limit = u32::try_from(defaults::UNTAKEN_FOR.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&stream.0, limit) {
+            tracing::debug!(%error, "a connection has no limit of silence");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 /// Binds every address and waits until the swarm knows them.
