@@ -78,6 +78,8 @@ pub struct Recovery {
     pub messages: usize,
     /// Nodes that were killed.
     pub kills: usize,
+    /// Dead connections that nodes still counted on when a cut ended.
+    pub unnoticed: usize,
     /// From the end of a cut until all nodes had all others as listeners again.
     pub met_after: Option<Duration>,
     /// From the end of the trouble, and of the load, to one digest on all nodes.
@@ -86,9 +88,12 @@ pub struct Recovery {
 
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { messages, kills, met_after, agreed_after } = self;
+        let Self { messages, kills, unnoticed, met_after, agreed_after } = self;
         if *kills > 0 {
             write!(f, "{kills} kills, ")?;
+        }
+        if *unnoticed > 0 {
+            write!(f, "{unnoticed} dead connections not noticed, ")?;
         }
         if let Some(met_after) = met_after {
             write!(f, "all connected again after {met_after:.1?}, ")?;
@@ -248,10 +253,17 @@ impl Town {
         self.sky.cut(parts);
         let posted = self.publish(load).await;
         let digests = join_all(self.nodes.iter().map(Node::digest)).await;
+        let listeners = join_all(self.nodes.iter().map(Node::listeners)).await;
         self.sky.heal();
         let healed = Instant::now();
         let posted = posted?;
         let digests: HashSet<String> = digests.into_iter().collect::<Result<_, _>>()?;
+        let part_of = |node: usize| parts.get(node).copied().unwrap_or_default();
+        let mut unnoticed = 0;
+        for (node, count) in listeners.into_iter().enumerate() {
+            let reached = (0..self.nodes.len()).filter(|other| part_of(*other) == part_of(node)).count() - 1;
+            unnoticed += count?.saturating_sub(reached);
+        }
         if digests.len() < 2 {
             return Err(WeatherError::Broken("the cut divided nothing: all nodes agreed in it".to_owned()));
         }
@@ -260,7 +272,7 @@ impl Town {
         let (met_after, agreed_after) = futures_util::try_join!(met, agreed)?;
         self.check().await?;
         let messages = posted.acknowledged.len();
-        Ok(Recovery { messages, kills: 0, met_after: Some(met_after), agreed_after })
+        Ok(Recovery { messages, kills: 0, unnoticed, met_after: Some(met_after), agreed_after })
     }
 
     /// Kills two random nodes with -9 again and again under load, starts them again, and waits for one state.
@@ -303,7 +315,8 @@ impl Town {
         self.agree(ended).await?;
         let agreed_after = ended.elapsed();
         self.check().await?;
-        Ok(Recovery { messages: posted.acknowledged.len(), kills, met_after: None, agreed_after })
+        let messages = posted.acknowledged.len();
+        Ok(Recovery { messages, kills, unnoticed: 0, met_after: None, agreed_after })
     }
 
     async fn pause(&mut self, least: u64, most: u64) {

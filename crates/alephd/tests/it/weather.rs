@@ -34,8 +34,10 @@ async fn messages_reach_every_node_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_network_comes_to_one_state() {
     let Some(mut town) = town(2).await else { return };
-    let recovery = town.cut(&[0, 0, 1, 1, 1], Load { per_second: 50, seconds: 15 }).await.expect("one state");
-    println!("2+3 for 15 s: {recovery}");
+    let recovery = town.cut(&[0, 0, 1, 1, 1], Load { per_second: 50, seconds: 40 }).await.expect("one state");
+    println!("2+3 for 40 s: {recovery}");
+    // Half of it is enough, whatever was under way on them.
+    assert_eq!(recovery.unnoticed, 0, "{recovery}");
     let (.., cut) = town.sky().packets();
     assert!(cut > 0, "nothing was cut");
     // the mended network works as before
