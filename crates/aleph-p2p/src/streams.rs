@@ -18,9 +18,9 @@ use libp2p::swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
 };
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-    NotifyHandler, Stream, StreamProtocol, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm,
+    NetworkBehaviour, NotifyHandler, Stream, StreamProtocol, StreamUpgradeError, SubstreamProtocol, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -132,7 +132,9 @@ impl<L: Listener> NetworkBehaviour for Behaviour<L> {
                 }
             }
             FromSwarm::DialFailure(failure) => {
+                // A dial that isn't begun since another one is under way says nothing.
                 if let Some(peer) = failure.peer_id
+                    && !matches!(failure.error, DialError::DialPeerConditionFalse(_))
                     && !self.connections.contains_key(&peer)
                 {
                     self.listener.unreachable(peer);

@@ -78,7 +78,12 @@ impl Writer {
         if message_type == MessageType::Post {
             content["content"]["number"] = self.messages.len().into();
         }
-        let text = content.to_string();
+        let mut text = content.to_string();
+        while self.messages.iter().any(|(message, _)| message["item_content"] == text.as_str()) {
+            self.time += 0.5;
+            content["time"] = self.time.into();
+            text = content.to_string();
+        }
         let is_credit = content["type"].as_str().is_some_and(|kind| kind.starts_with("aleph_credit"));
         let mut message = Message {
             item_hash: ItemHash::sha256(text.as_bytes()),
