@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::{PostgresSession, Session, SqliteSession};
 use crate::queries::Catalogue;
@@ -88,23 +90,39 @@ impl Store {
     }
 
     /// Runs `query` on a reader, off the executor. At most [`READERS`] run at once, others wait their turn.
+    ///
+    /// A turn is never held by who is not polled: a reader that is free is taken at once, and who has to wait
+    /// does so in a task of its own, which reads when its turn comes.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Session) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = Arc::clone(&self.inner.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let permits = &self.inner.permits;
+        match Arc::clone(permits).try_acquire_owned() {
+            Ok(permit) => self.read_within(permit, query).await,
+            Err(TryAcquireError::Closed) => Err(StoreError::Closed),
+            Err(TryAcquireError::NoPermits) => {
+                let (store, permits) = (self.clone(), Arc::clone(permits));
+                let turn = tokio::spawn(async move {
+                    let permit = permits.acquire_owned().await.map_err(|_| StoreError::Closed)?;
+                    store.read_within(permit, query).await
+                });
+                joined(AbortOnDropHandle::new(turn).await)
+            }
+        }
+    }
+
+    async fn read_within<T: Send + 'static>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        query: impl FnOnce(&Session) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let store = self.clone();
         let answer = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             store.read_blocking(query)
         });
-        match answer.await {
-            Ok(answer) => answer,
-            Err(join) => match join.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_cancelled) => Err(StoreError::Closed),
-            },
-        }
+        joined(answer.await)
     }
 
     /// The same on the calling thread.
@@ -144,6 +162,14 @@ impl Store {
     }
 }
 
+/// What a task read; its panic goes on in the caller.
+fn joined<T>(answer: Result<Result<T, StoreError>, JoinError>) -> Result<T, StoreError> {
+    answer.unwrap_or_else(|join| match join.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_cancelled) => Err(StoreError::Closed),
+    })
+}
+
 /// The session that writes, once no other node does.
 pub(crate) fn open_writer(location: &Location) -> Result<Session, StoreError> {
     match location {
@@ -158,6 +184,49 @@ pub(crate) fn open_writer(location: &Location) -> Result<Session, StoreError> {
                     opened => return Ok(Session::Postgres(Box::new(opened?))),
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_for_a_reader_and_is_not_polled_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _writer) = Store::open(dir.path().join("node.sqlite3")).unwrap();
+        let mut busy = Vec::new();
+        for _ in 0..READERS {
+            let (end, ended) = mpsc::channel::<()>();
+            let store = store.clone();
+            let reading = tokio::spawn(async move {
+                store.read(move |_| ended.recv().map_err(|_| StoreError::Closed)).await
+            });
+            busy.push((end, reading));
+        }
+        while store.inner.permits.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        // They are asked for once, and never again: as one arm of a `select!` is while another one runs.
+        let mut waiting: Vec<_> = (0..READERS).map(|_| Box::pin(store.read(|_| Ok(())))).collect();
+        for read in &mut waiting {
+            assert!(read.now_or_never().is_none());
+        }
+        for (end, reading) in busy {
+            end.send(()).unwrap();
+            reading.await.unwrap().unwrap();
+        }
+        let read = tokio::time::timeout(Duration::from_secs(20), store.read(|_| Ok(7)));
+        assert_eq!(read.await.unwrap().unwrap(), 7);
+        for read in waiting {
+            read.await.unwrap();
         }
     }
 }

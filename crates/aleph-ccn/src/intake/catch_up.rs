@@ -14,7 +14,7 @@
 //! answers wrong, or slowly without use, is left alone for longer and longer, while others are asked. One
 //! that brings nothing takes nobody's turn.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,16 +123,17 @@ impl CatchUp {
     fn begin_rounds(self: &Arc<Self>, rounds: &mut Rounds) {
         let now = Instant::now();
         let sources = sources(&self.peers, self.network.as_ref(), &self.client);
-        let names: HashSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
-        self.metrics.catching_up.keep(names.iter().copied());
-        rounds.schedule.keep(&names);
+        // A node that told its URL meanwhile keeps the name that it was asked by.
+        let asked = |key: &str| rounds.under_way.values().find(|round| round.source.key == key);
+        let names = sources.iter().map(|source| match asked(&source.key) {
+            Some(round) => round.source.name.as_str(),
+            None => source.name.as_str(),
+        });
+        self.metrics.catching_up.keep(names);
+        rounds.schedule.keep(&sources.iter().map(|source| source.key.as_str()).collect());
         rounds.nodes = sources.len();
         for source in sources {
-            let name = &source.name;
-            if rounds.left_alone.is(name) || !rounds.schedule.is_due(name, source.connected, now) {
-                continue;
-            }
-            match rounds.under_way.values().find(|round| round.source.name == *name) {
+            match rounds.under_way.values().find(|round| round.source.key == source.key) {
                 // What it waits for was asked on a connection that is gone.
                 Some(round) if round.source.connected != source.connected && !round.is_good() => {
                     round.handle.abort();
@@ -141,6 +142,10 @@ impl CatchUp {
                 Some(_) => continue,
                 None => {}
             }
+            let key = &source.key;
+            if rounds.left_alone.is(key) || !rounds.schedule.is_due(key, source.connected, now) {
+                continue;
+            }
             if rounds.under_way.values().filter(|round| round.is_good()).count() >= AT_ONCE {
                 break;
             }
@@ -148,7 +153,7 @@ impl CatchUp {
                 rounds.make_way();
                 break;
             }
-            rounds.schedule.begins(name, source.connected, now);
+            rounds.schedule.begins(key, source.connected, now);
             let (this, source) = (Arc::clone(self), Arc::new(source));
             let asked = Arc::clone(&source);
             let handle = rounds.tasks.spawn(async move { Round::run(&this, &asked).await });
@@ -169,7 +174,7 @@ impl CatchUp {
         let Some(UnderWay { source, .. }) = rounds.under_way.remove(&id) else { return };
         let end = match &result {
             Ok(()) => {
-                rounds.left_alone.forgive(&source.name);
+                rounds.left_alone.forgive(&source.key);
                 End::Done
             }
             Err(error) => {
@@ -177,25 +182,25 @@ impl CatchUp {
                 if error.may_pass_soon() { End::Failed } else { End::Done }
             }
         };
-        rounds.schedule.ended(&source.name, end, rounds.nodes, Instant::now());
+        rounds.schedule.ended(&source.key, end, rounds.nodes, Instant::now());
     }
 
     fn failed(&self, source: &Source, error: &CatchUpError, left_alone: &mut LeftAlone) {
-        let peer = &source.name;
+        let (peer, key) = (&source.name, &source.key);
         let words = error_chain(error);
         if matches!(error, CatchUpError::Foreign) {
-            left_alone.set(peer, FOREIGN_FOR);
+            left_alone.set(key, FOREIGN_FOR);
             self.metrics.catching_up.foreign(peer);
             return;
         }
         if error.is_wrong() {
             source.blame();
-            let time = left_alone.longer(peer).as_secs();
+            let time = left_alone.longer(key).as_secs();
             tracing::warn!(%peer, error = %words, seconds = time, "peer answers wrong: not asked for a while");
         } else {
             if matches!(error, CatchUpError::Empty(_)) {
                 // A node that removed much is none the worse for it; asking it is of no use.
-                left_alone.longer(peer);
+                left_alone.longer(key);
             }
             tracing::debug!(%peer, error = %words, "could not catch up");
         }

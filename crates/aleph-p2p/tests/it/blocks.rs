@@ -22,6 +22,8 @@ pub(crate) struct Shelf {
     asked: AtomicU64,
     /// It gives other bytes than it should.
     lies: bool,
+    /// How long it takes for a block.
+    pause: Duration,
 }
 
 impl Shelf {
@@ -36,7 +38,12 @@ impl BlockSource for Shelf {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let block = cid.digest().and_then(|digest| self.blocks.lock().get(&digest).cloned());
         let block = if self.lies { block.map(|_| Bytes::from_static(b"something else")) } else { block };
-        async move { block }.boxed()
+        let pause = self.pause;
+        async move {
+            tokio::time::sleep(pause).await;
+            block
+        }
+        .boxed()
     }
 
     fn has<'a>(&'a self, cid: &'a Cid) -> BoxFuture<'a, bool> {
@@ -101,8 +108,11 @@ async fn fetch(node: &Node, root: Cid) -> Option<MemoryBlocks> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_comes_from_several_nodes_at_once() {
-    let (root, blocks, content) = tree(2_000_000);
-    let (first, second) = (node(Shelf::of(&blocks), &[]).await, node(Shelf::of(&blocks), &[]).await);
+    // More blocks than one peer is asked for at once, and none so fast that it has sent all of them before the
+    // other one says that it has them too.
+    let (root, blocks, content) = tree(5_000_000);
+    let shelf = || Shelf { pause: Duration::from_millis(5), ..Shelf::of(&blocks) };
+    let (first, second) = (node(shelf(), &[]).await, node(shelf(), &[]).await);
     let empty = node(Shelf::default(), &[]).await;
     let mut reader = node(Shelf::default(), &[&first, &second, &empty]).await;
     meet(&mut reader, 3).await;

@@ -68,7 +68,7 @@ impl Taken {
     /// The other node has these, and does not hand them out.
     pub(super) fn gone(&mut self, progress: &Progress<'_>, ids: &[[u8; 32]]) -> Result<(), CatchUpError> {
         for id in ids {
-            progress.fruitless.add(&progress.source.name, *id);
+            progress.fruitless.add(&progress.source.key, *id);
         }
         self.gone += ids.len() as u64;
         if self.gone > FRUITLESS_ELEMENTS + self.stored / 10 {
@@ -93,7 +93,7 @@ impl Taken {
             }
             Outcome::Rejected(rejection) => {
                 self.refused += 1;
-                progress.fruitless.add(name, id);
+                progress.fruitless.add(&progress.source.key, id);
                 progress.metrics.catching_up.refused(name);
                 if rejection.code == ErrorCode::InvalidSignature {
                     self.unsigned += 1;

@@ -9,9 +9,10 @@ use aleph_rules::Dependency;
 use aleph_types::content::Content;
 use aleph_types::{ItemHash, ParsedMessage};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinError, JoinSet};
 
 use super::CatchUp;
 use super::batch::{Batch, Part, fetch};
@@ -44,7 +45,8 @@ const SNAPSHOT_FROM: u64 = 2048;
 /// How often a long catching up is told in the log.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-type Fate = Pin<Box<dyn Future<Output = Result<([u8; 32], Outcome), PipelineError>> + Send>>;
+/// What became of the messages of a batch.
+type Fates = Vec<([u8; 32], Outcome)>;
 
 /// An exchange under way.
 pub(super) struct Round<'a> {
@@ -78,7 +80,8 @@ struct Undecided {
 /// Messages that are decided now, and what the exchange came to.
 struct Decisions<'a> {
     progress: &'a Progress<'a>,
-    fates: FuturesUnordered<Fate>,
+    /// A task for each batch: what they hold is released as soon as it can be, whatever the exchange does.
+    fates: JoinSet<Result<Fates, PipelineError>>,
     taken: Taken,
     told: Instant,
 }
@@ -190,8 +193,8 @@ impl<'a> Round<'a> {
         loop {
             let next = tokio::select! {
                 next = fetches.next() => next,
-                Some(fate) = decisions.fates.next(), if !decisions.fates.is_empty() => {
-                    decisions.one(fate?)?;
+                Some(fates) = decisions.fates.join_next() => {
+                    decisions.these(fates)?;
                     continue;
                 }
             };
@@ -243,7 +246,7 @@ impl<'a> Round<'a> {
                     None => waits = true,
                 },
                 () = self.catch_up.shared.claims.changed(), if waits => waits = false,
-                Some(fate) = decisions.fates.next(), if !decisions.fates.is_empty() => decisions.one(fate?)?,
+                Some(fates) = decisions.fates.join_next() => decisions.these(fates)?,
             }
             decisions.tell(self.catch_up);
         }
@@ -252,7 +255,7 @@ impl<'a> Round<'a> {
 
     /// Takes note of what is lacking of the elements that a frame told.
     async fn found(&self, mut ids: Vec<[u8; 32]>) -> Result<(), CatchUpError> {
-        self.catch_up.shared.fruitless.leave_out(&self.source.name, self.source.trusted, &mut ids);
+        self.catch_up.shared.fruitless.leave_out(&self.source.key, self.source.trusted, &mut ids);
         let lacking = self.lacking(&ids).await?;
         self.catch_up.metrics.catching_up.wants(&self.source.name, lacking.len());
         // The other node accepted the rest, and this one hasn't: they wait here, for a file that may be gone.
@@ -354,7 +357,7 @@ impl<'a> Round<'a> {
         batch.messages.retain(|(id, _)| {
             let waits = waiting.contains(id);
             if waits {
-                self.catch_up.shared.fruitless.waits(&self.source.name, *id);
+                self.catch_up.shared.fruitless.waits(&self.source.key, *id);
             }
             !waits
         });
@@ -379,23 +382,23 @@ impl<'a> Round<'a> {
                 loop {
                     tokio::select! {
                         inside = &mut room => break inside?,
-                        Some(fate) = decisions.fates.next(), if !decisions.fates.is_empty() => {
-                            decisions.one(fate?)?;
+                        Some(fates) = decisions.fates.join_next() => {
+                            decisions.these(fates)?;
                         }
                     }
                 }
             }
         };
-        let undecided = Arc::new(Undecided { _page: page, _inside: inside });
-        for (id, message) in batch.messages {
-            let pipeline = self.catch_up.pipeline.clone();
-            let undecided = Arc::clone(&undecided);
-            decisions.fates.push(Box::pin(async move {
-                let outcome = pipeline.submit(message, Origin::CatchUp).await?;
-                drop(undecided);
-                Ok((id, outcome))
-            }));
-        }
+        let undecided = Undecided { _page: page, _inside: inside };
+        let pipeline = self.catch_up.pipeline.clone();
+        decisions.fates.spawn(async move {
+            let _undecided = undecided;
+            let submit = async |(id, message)| {
+                Ok::<_, PipelineError>((id, pipeline.submit(message, Origin::CatchUp).await?))
+            };
+            let submitted: FuturesUnordered<_> = batch.messages.into_iter().map(submit).collect();
+            submitted.try_collect().await
+        });
         drop(ahead);
         Ok(batch.rest)
     }
@@ -458,16 +461,19 @@ impl<'a> Round<'a> {
 
 impl<'a> Decisions<'a> {
     fn new(progress: &'a Progress<'a>) -> Self {
-        Self { progress, fates: FuturesUnordered::new(), taken: Taken::default(), told: Instant::now() }
+        Self { progress, fates: JoinSet::new(), taken: Taken::default(), told: Instant::now() }
     }
 
-    fn one(&mut self, (id, outcome): ([u8; 32], Outcome)) -> Result<(), CatchUpError> {
-        self.taken.fate(self.progress, id, outcome)
+    fn these(&mut self, fates: Result<Result<Fates, PipelineError>, JoinError>) -> Result<(), CatchUpError> {
+        for (id, outcome) in fates.map_err(|_| CatchUpError::Stopping)?? {
+            self.taken.fate(self.progress, id, outcome)?;
+        }
+        Ok(())
     }
 
     async fn all(&mut self) -> Result<(), CatchUpError> {
-        while let Some(fate) = self.fates.next().await {
-            self.one(fate?)?;
+        while let Some(fates) = self.fates.join_next().await {
+            self.these(fates)?;
         }
         Ok(())
     }

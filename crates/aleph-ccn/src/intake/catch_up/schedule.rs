@@ -42,8 +42,8 @@ pub(super) enum End {
 
 impl Schedule {
     /// Forgets those that are not there any more.
-    pub(super) fn keep(&mut self, names: &HashSet<&str>) {
-        self.visits.retain(|name, _| names.contains(name.as_str()));
+    pub(super) fn keep(&mut self, keys: &HashSet<&str>) {
+        self.visits.retain(|key, _| keys.contains(key.as_str()));
     }
 
     /// Whether a round with a node may begin: it is new, its time has come, or it has come back.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use aleph_p2p::{AskError, NetworkHandle, PeerId, Trust};
+use aleph_p2p::{AskError, HttpPeer, NetworkHandle, PeerId, Trust};
 use parking_lot::Mutex;
 
 use super::CatchUpError;
@@ -32,8 +32,11 @@ const STRANGERS: usize = 4;
 /// A node that is asked what it has.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// Its base URL, or `/p2p/…` if none is known.
+    /// Its base URL, or `/p2p/…` if none is known: for people. It changes when the node tells its URL.
     pub(super) name: String,
+    /// What is remembered of it stands under this, which stays: `/p2p/…`, or its base URL if it is asked
+    /// there.
+    pub(super) key: String,
     /// Who it is, as far as that is known.
     pub(super) peer: Option<PeerId>,
     /// Whether the operator named it.
@@ -144,6 +147,18 @@ async fn post(client: &reqwest::Client, url: &str, question: Vec<u8>) -> Result<
     Ok(body)
 }
 
+/// The URL that a peer announced. Anybody can announce that of a node which the operator trusts: it stands for
+/// that node then, which is asked there.
+fn url_of(
+    peer: PeerId,
+    trust: Trust,
+    announced: &[HttpPeer],
+    is_configured: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let url = &announced.iter().find(|http| http.peer == Some(peer))?.url;
+    (trust == Trust::Configured || !is_configured(url)).then(|| url.clone())
+}
+
 /// Everybody who may be asked now, each node once: those first that came, or came back, last; the others in
 /// random order.
 pub(super) fn sources(
@@ -155,7 +170,11 @@ pub(super) fn sources(
     let since: HashMap<PeerId, SystemTime> = network
         .map(|network| network.peers().into_iter().map(|info| (info.peer, info.since)).collect())
         .unwrap_or_default();
-    let source = |name: String, peer: Option<PeerId>, trusted, url: Option<String>, over_http| Source {
+    let source = |name: String, peer: Option<PeerId>, trusted, url: Option<String>, over_http: bool| Source {
+        key: match peer {
+            Some(peer) if !over_http => format!("/p2p/{peer}"),
+            _ => name.clone(),
+        },
         name,
         peer,
         trusted,
@@ -172,14 +191,14 @@ pub(super) fn sources(
     let mut sources = Vec::new();
     let mut reached = Vec::new();
     for (peer, trust) in network.map(NetworkHandle::askable_peers).unwrap_or_default() {
-        let url = announced.iter().find(|http| http.peer == Some(peer)).map(|http| http.url.clone());
+        let url = url_of(peer, trust, &announced, |url| peers.is_configured(url));
         if trust == Trust::Stranger && url.is_none() {
             strangers += 1;
             if strangers > STRANGERS {
                 continue;
             }
         }
-        let trusted = trust == Trust::Configured || url.as_ref().is_some_and(|url| peers.is_configured(url));
+        let trusted = trust == Trust::Configured;
         reached.extend(url.clone());
         let name = url.clone().unwrap_or_else(|| format!("/p2p/{peer}"));
         sources.push(source(name, Some(peer), trusted, url, false));
@@ -194,4 +213,24 @@ pub(super) fn sources(
         (std::cmp::Reverse(source.connected), chance)
     });
     sources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_becomes_a_node_of_the_operator_by_announcing_its_url() {
+        let (trusted, stranger) = (PeerId::random(), PeerId::random());
+        let said = |peer, url: &str| HttpPeer { peer: Some(peer), url: url.to_owned() };
+        let announced = [said(trusted, "http://ours"), said(stranger, "http://ours")];
+        let is_configured = |url: &str| url == "http://ours";
+        let of = |peer, trust, announced: &[HttpPeer]| url_of(peer, trust, announced, is_configured);
+        assert_eq!(of(trusted, Trust::Configured, &announced).as_deref(), Some("http://ours"));
+        for trust in [Trust::Stranger, Trust::Listed] {
+            assert_eq!(of(stranger, trust, &announced), None);
+        }
+        let own = [said(stranger, "http://its-own")];
+        assert_eq!(of(stranger, Trust::Stranger, &own).as_deref(), Some("http://its-own"));
+    }
 }
