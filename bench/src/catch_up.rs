@@ -43,15 +43,22 @@ struct State {
     messages: u64,
 }
 
+/// What a node answers, in a time that a busy one keeps.
+async fn get(address: &str, path: &str) -> Result<Value> {
+    let request = reqwest::Client::new().get(format!("http://{address}{path}")).timeout(PATIENCE);
+    let answer = request.send().await.with_context(|| format!("GET {path}"))?;
+    Ok(answer.json().await?)
+}
+
 async fn state(address: &str) -> Result<State> {
-    let answer: Value = reqwest::get(format!("http://{address}/api/v1/node/digest")).await?.json().await?;
+    let answer = get(address, "/api/v1/node/digest").await?;
     let digest = answer["digest"].as_str().context("no digest")?.to_owned();
     Ok(State { digest, messages: answer["messages"].as_u64().context("no messages")? })
 }
 
 /// Messages that came from the other node, as the catching-up node says.
 async fn fetched(address: &str) -> Result<u64> {
-    let answer: Value = reqwest::get(format!("http://{address}/api/v1/node/sync")).await?.json().await?;
+    let answer = get(address, "/api/v1/node/sync").await?;
     let peers = answer["peers"].as_array().map_or(&[][..], Vec::as_slice);
     Ok(peers.iter().filter_map(|peer| peer["fetched"].as_u64()).sum())
 }
@@ -118,8 +125,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let peers = if options.http {
         vec!["--http-peer".to_owned(), format!("http://{}", other.address)]
     } else {
-        let info: Value =
-            reqwest::get(format!("http://{}/api/v0/info/public.json", other.address)).await?.json().await?;
+        let info = get(&other.address, "/api/v0/info/public.json").await?;
         let address = info["node_multi_addresses"][0].as_str().context("the node tells no address")?;
         vec!["--p2p".to_owned(), "--peer".to_owned(), address.to_owned()]
     };

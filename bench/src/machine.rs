@@ -8,7 +8,13 @@ use rustix::time::{ClockId, clock_gettime};
 /// Clock ticks of `/proc/<pid>/stat` a second: fixed by Linux's interface to programs.
 const USER_HZ: f64 = 100.0;
 
-/// One line: processor, cores, memory, kernel.
+/// How many numbers [`memory_latency_ns`] walks through: 64 MiB, more than caches hold.
+const WALKED: usize = 1 << 24;
+
+/// One line: processor, cores, memory and how far away it is, kernel.
+///
+/// A database's work is mostly reads of memory, and on a shared machine their price changes by several times
+/// while the load average and the price of arithmetic stay: figures say little without it.
 pub(crate) fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
@@ -26,7 +32,27 @@ pub(crate) fn describe() -> String {
         / 1024.0
         / 1024.0;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{model}, {cores} cores, {gib:.0} GiB, Linux {}, load {:.1} at start", kernel.trim(), load())
+    format!(
+        "{model}, {cores} cores, {gib:.0} GiB at {:.0} ns, Linux {}, load {:.1} at start",
+        memory_latency_ns(),
+        kernel.trim(),
+        load()
+    )
+}
+
+/// Nanoseconds of processor for a read of memory that no cache holds and that the next one depends on.
+fn memory_latency_ns() -> f64 {
+    const STEPS: u32 = 1_000_000;
+    // x → 1664525 x + 12345 modulo a power of two visits every number once before it begins anew.
+    let increments = std::hint::black_box(vec![12_345_u32; WALKED]);
+    let mut at = 0_u32;
+    let start = thread_cpu_seconds();
+    for _ in 0..STEPS {
+        let increment = increments.get(at as usize % WALKED).copied().unwrap_or_default();
+        at = at.wrapping_mul(1_664_525).wrapping_add(increment);
+    }
+    std::hint::black_box(at);
+    (thread_cpu_seconds() - start) * 1e9 / f64::from(STEPS)
 }
 
 /// Processes that want to run, mean of the last minute.

@@ -19,8 +19,9 @@ mod weather;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Load scenarios of alephd
 #[derive(Debug, Parser)]
@@ -113,25 +114,44 @@ fn main() -> Result<()> {
         .map_err(|_| anyhow::anyhow!("a TLS provider was installed twice"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        match cli.scenario {
-            Scenario::Ingest(options) => ingest::run(options).await,
-            Scenario::Aggregates { elements, json } => aggregates::run(elements, json).await,
-            Scenario::Balances(options) => balances::run(options).await,
-            Scenario::CatchUp(options) => catch_up::run(options).await,
-            Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
-            Scenario::Lists(options) => lists::run(options).await,
-            Scenario::Idle { p2p } => serve::idle(p2p).await,
-            Scenario::Subscribers { subscribers, messages, silent } => {
-                subscribers::run(subscribers, messages, silent).await
-            }
-            Scenario::Files { mib } => files::run(mib).await,
-            Scenario::Weather(options) => weather::run(options).await,
-            Scenario::Serve { data_dir, p2p, peer, http_peer } => {
-                let mut config = serve::config(data_dir, p2p);
-                config.p2p.peers.extend(peer);
-                config.network.http_peers.extend(http_peer);
-                serve::serve(config).await
-            }
+        // A node ends in its own way.
+        let is_node = matches!(cli.scenario, Scenario::Serve { .. });
+        tokio::select! {
+            result = run(cli.scenario) => result,
+            // The processes and folders of what ran end with it.
+            signal = stop_signal(), if !is_node => bail!("ended by {}", signal?),
         }
     })
+}
+
+async fn run(scenario: Scenario) -> Result<()> {
+    match scenario {
+        Scenario::Ingest(options) => ingest::run(options).await,
+        Scenario::Aggregates { elements, json } => aggregates::run(elements, json).await,
+        Scenario::Balances(options) => balances::run(options).await,
+        Scenario::CatchUp(options) => catch_up::run(options).await,
+        Scenario::Http { messages, clients, sync } => http::run(messages, clients, sync).await,
+        Scenario::Lists(options) => lists::run(options).await,
+        Scenario::Idle { p2p } => serve::idle(p2p).await,
+        Scenario::Subscribers { subscribers, messages, silent } => {
+            subscribers::run(subscribers, messages, silent).await
+        }
+        Scenario::Files { mib } => files::run(mib).await,
+        Scenario::Weather(options) => weather::run(options).await,
+        Scenario::Serve { data_dir, p2p, peer, http_peer } => {
+            let mut config = serve::config(data_dir, p2p);
+            config.p2p.peers.extend(peer);
+            config.network.http_peers.extend(http_peer);
+            serve::serve(config).await
+        }
+    }
+}
+
+/// Waits for Ctrl-C or the signal to end.
+async fn stop_signal() -> Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "SIGINT").map_err(Into::into),
+        _ = terminate.recv() => Ok("SIGTERM"),
+    }
 }

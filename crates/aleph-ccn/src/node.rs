@@ -546,7 +546,6 @@ async fn start_network(
         address_book: Some(config.storage.data_dir.join("peers.json")),
         limits: aleph_p2p::Limits::default().with_outgoing(config.ipfs.connections),
         blocks: config.ipfs.bitswap.then(|| Arc::new(files.clone()) as Arc<dyn BlockSource>),
-        ..aleph_p2p::NetworkConfig::default()
     };
     Ok(Some(Network::start(network, key).await?))
 }

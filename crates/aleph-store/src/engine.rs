@@ -8,6 +8,7 @@
 mod error;
 mod fold;
 mod known;
+mod page_cache;
 mod postgres;
 mod row;
 pub(crate) mod sqlite;

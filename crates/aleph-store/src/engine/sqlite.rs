@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
 
 use super::fold::Folding;
 use super::known::KnownStatuses;
-use super::{Row, Value};
+use super::{Row, Value, page_cache};
 use crate::StoreError;
 
 /// Most page cache of the writer and of one reader, in KiB; taken as it is needed. The writer's holds the
@@ -36,6 +36,7 @@ impl SqliteSession {
             std::fs::create_dir_all(folder)
                 .map_err(|source| StoreError::Folder { path: folder.into(), source })?;
         }
+        page_cache::install();
         let mut connection = Connection::open(path)?;
         // Readers see the last commit while the writer works; a commit is one fsync of the log.
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -54,6 +55,7 @@ impl SqliteSession {
 
     /// A connection that only reads.
     pub(crate) fn reader(path: &Path) -> Result<Self, StoreError> {
+        page_cache::install();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;

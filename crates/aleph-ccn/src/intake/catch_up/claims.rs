@@ -35,6 +35,8 @@ pub(super) struct Claims {
     inside: Arc<Semaphore>,
     /// Whose snapshot is fetched.
     snapshot: Mutex<Option<(u64, Arc<Source>)>>,
+    /// None is any more.
+    snapshot_over: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,7 @@ impl Default for Claims {
             ahead: Arc::new(Semaphore::new(AHEAD)),
             inside: Arc::new(Semaphore::new(INSIDE)),
             snapshot: Mutex::new(None),
+            snapshot_over: Notify::new(),
         }
     }
 }
@@ -221,6 +224,11 @@ impl Claims {
         let _ = tokio::time::timeout(STALE / 4, self.changed.notified()).await;
     }
 
+    /// Waits until no snapshot is fetched, or the one that is may have come to a halt.
+    pub(super) async fn snapshot_over(&self) {
+        let _ = tokio::time::timeout(SNAPSHOT_STALE / 2, self.snapshot_over.notified()).await;
+    }
+
     /// The right to fetch a snapshot from `source`; none while another source's is fetched and comes.
     pub(super) fn snapshot(self: &Arc<Self>, source: &Arc<Source>) -> Option<SnapshotRight> {
         let mut holder = self.snapshot.lock();
@@ -244,7 +252,7 @@ pub(super) struct SnapshotRight {
 impl Drop for SnapshotRight {
     fn drop(&mut self) {
         self.claims.snapshot.lock().take_if(|(number, _)| *number == self.number);
-        self.claims.changed.notify_waiters();
+        self.claims.snapshot_over.notify_waiters();
     }
 }
 

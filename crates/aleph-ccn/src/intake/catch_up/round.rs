@@ -125,7 +125,7 @@ impl<'a> Round<'a> {
             if let Some(_right) = claims.snapshot(self.source) {
                 return self.fetch_snapshot(decisions).await;
             }
-            claims.changed().await;
+            claims.snapshot_over().await;
         }
     }
 
