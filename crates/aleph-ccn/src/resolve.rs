@@ -5,7 +5,7 @@
 //! next source starts when those before have failed or bring nothing for a while ([`race`]), and no
 //! transfer has a limit on the whole. A source that sends the wrong bytes is skipped; what was received is
 //! kept only if it has the hash that was asked for; of a tree that came in part, what came is kept
-//! ([`partial`]). The fetch is repeated with growing pauses until the file is here or nobody waits for it
+//! ([`partial`]), and where one node breaks off in a file, the next one goes on ([`http`]). The fetch is repeated with growing pauses until the file is here or nobody waits for it
 //! any more.
 //!
 //! A file under a CID comes from other nodes as plain bytes, if they lead to the CID under one of the layouts
@@ -32,7 +32,7 @@ mod partial;
 mod race;
 mod tree;
 
-use http::Http;
+use http::{Begun, Http};
 use race::{Progress, Stage, race};
 pub(crate) use tree::{BlockPlaces, NotAPeer, table_of};
 
@@ -130,6 +130,7 @@ impl Inner {
     async fn fetch_until_here(&self, hash: &ItemHash) -> bool {
         let started = Instant::now();
         let mut pause = PAUSE_FIRST;
+        let begun = Begun::default();
         // The waiting message is rejected when patience ends; a little longer covers its last try.
         while started.elapsed() < self.patience + PAUSE_MAX {
             match self.files.contains(hash).await {
@@ -139,7 +140,7 @@ impl Inner {
             }
             self.metrics.fetches.increment();
             let round = Instant::now();
-            if let Some((source, brought)) = self.fetch_once(hash).await {
+            if let Some((source, brought)) = self.fetch_once(hash, &begun).await {
                 let millis = u64::try_from(round.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.metrics.fetch_millis.add(millis);
                 tracing::info!(file = %hash, source, %brought, millis, "file fetched");
@@ -156,10 +157,10 @@ impl Inner {
     }
 
     /// One round over all sources: which one had it, and what it brought, in words.
-    async fn fetch_once(&self, hash: &ItemHash) -> Option<(&'static str, String)> {
+    async fn fetch_once(&self, hash: &ItemHash, begun: &Begun) -> Option<(&'static str, String)> {
         let progress = || Progress::new();
         let (nodes, trees, beside) = (progress(), progress(), progress());
-        let from_nodes = self.fetch_from_nodes(hash, nodes.clone()).boxed();
+        let from_nodes = self.fetch_from_nodes(hash, nodes.clone(), begun).boxed();
         let mut stages = vec![Stage { name: "nodes", run: from_nodes, progress: nodes }];
         if let Ok(root) = Cid::try_from(hash)
             && hash.kind() == HashKind::Ipfs
@@ -179,9 +180,9 @@ impl Inner {
         Some((source, brought))
     }
 
-    async fn fetch_from_nodes(&self, hash: &ItemHash, progress: Progress) -> Option<String> {
+    async fn fetch_from_nodes(&self, hash: &ItemHash, progress: Progress, begun: &Begun) -> Option<String> {
         let _slot = self.slots.acquire().await.ok()?;
-        let http = Http { files: &self.files, client: &self.client, progress: &progress };
+        let http = Http { files: &self.files, client: &self.client, progress: &progress, begun };
         let sources = self.peers.shuffled();
         let mut attempts = futures_util::stream::iter(sources.into_iter().map(|source| {
             let http = &http;

@@ -10,6 +10,7 @@ mod copies;
 mod costs;
 mod document;
 mod estimates;
+mod fetching;
 mod hostile;
 mod hostile_fields;
 mod hostile_graphs;
