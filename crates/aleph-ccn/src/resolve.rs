@@ -5,8 +5,8 @@
 //! next source starts when those before have failed or bring nothing for a while ([`race`]), and no
 //! transfer has a limit on the whole. A source that sends the wrong bytes is skipped; what was received is
 //! kept only if it has the hash that was asked for; of a tree that came in part, what came is kept
-//! ([`partial`]), and where one node breaks off in a file, the next one goes on ([`http`]). The fetch is repeated with growing pauses until the file is here or nobody waits for it
-//! any more.
+//! ([`partial`]), and where one node breaks off in a file, the next one goes on ([`http`]). The fetch is
+//! repeated with growing pauses until the file is here or nobody waits for it any more.
 //!
 //! A file under a CID comes from other nodes as plain bytes, if they lead to the CID under one of the layouts
 //! in use, or else as an archive; a directory always comes as an archive.

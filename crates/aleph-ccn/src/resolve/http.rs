@@ -110,6 +110,8 @@ impl Http<'_> {
                 self.begun.keep(writer);
                 Ok((response, new()))
             }
+            // The file is no longer than what came: another one lied, or broke off at the very end.
+            Err(FetchError::Status(416)) => Ok((self.ask(url, most).await?, new())),
             other => {
                 self.begun.keep(writer);
                 Err(other.map_or_else(|error| error, |_| FetchError::Range))

@@ -54,6 +54,9 @@ impl Origin {
         let mut asked = asked.lock();
         asked.push(from);
         let all = self.content.len();
+        if from >= all {
+            return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+        }
         let to = if asked.len() > self.whole_from { all } else { all.min(from + LIFE) };
         let piece = Ok(Bytes::copy_from_slice(&self.content[from..to]));
         let rest = (to < all).then(|| Err(std::io::Error::other("broken")));
@@ -105,16 +108,20 @@ async fn a_node_that_knows_no_ranges_begins_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_liar_began_is_given_up_when_it_does_not_lead_to_the_hash() {
-    // Either may be asked first; whoever goes on after the liar finds out, and asks for all of it.
-    let (lies, asked) = (Asked::default(), Asked::default());
-    let mut wrong = content();
-    wrong[5] ^= 1;
-    let liar = Origin { content: wrong, resumes: false, whole_from: usize::MAX }.serve(&lies).await;
-    let honest = Origin { content: content(), resumes: true, whole_from: 1 }.serve(&asked).await;
-    let node = TestNode::start_with(|config| config.network.http_peers = vec![liar, honest]).await;
-    let file = ItemHash::sha256(&content()).to_string();
-    node.process(&[&Author::new(1).store(TIME, &file, json!({}))]).await;
-    let raw = node.get(&format!("/api/v0/storage/raw/{file}")).send().await.unwrap();
-    assert!(raw.bytes().await.unwrap() == content());
-    node.stop().await;
+    // One that breaks off early, and one that goes on and on beyond the end of the file.
+    for (resumes, more) in [(false, 0), (true, 1_000_000)] {
+        let (lies, asked) = (Asked::default(), Asked::default());
+        let mut wrong = content();
+        wrong[5] ^= 1;
+        wrong.extend(vec![0; more]);
+        let liar = Origin { content: wrong, resumes, whole_from: usize::MAX }.serve(&lies).await;
+        // Whoever goes on after the liar finds out, and asks for all of it.
+        let honest = Origin { content: content(), resumes: true, whole_from: 1 }.serve(&asked).await;
+        let node = TestNode::start_with(|config| config.network.http_peers = vec![liar, honest]).await;
+        let file = ItemHash::sha256(&content()).to_string();
+        node.process(&[&Author::new(1).store(TIME, &file, json!({}))]).await;
+        let raw = node.get(&format!("/api/v0/storage/raw/{file}")).send().await.unwrap();
+        assert!(raw.bytes().await.unwrap() == content());
+        node.stop().await;
+    }
 }
