@@ -124,8 +124,7 @@ impl CatchUp {
         let now = Instant::now();
         let sources = sources(&self.peers, self.network.as_ref(), &self.client);
         // A node that told its URL meanwhile keeps the name that it was asked by.
-        let asked = |key: &str| rounds.under_way.values().find(|round| round.source.key == key);
-        let names = sources.iter().map(|source| match asked(&source.key) {
+        let names = sources.iter().map(|source| match rounds.asking(&source.key) {
             Some(round) => round.source.name.as_str(),
             None => source.name.as_str(),
         });
@@ -133,7 +132,7 @@ impl CatchUp {
         rounds.schedule.keep(&sources.iter().map(|source| source.key.as_str()).collect());
         rounds.nodes = sources.len();
         for source in sources {
-            match rounds.under_way.values().find(|round| round.source.key == source.key) {
+            match rounds.asking(&source.key) {
                 // What it waits for was asked on a connection that is gone.
                 Some(round) if round.source.connected != source.connected && !round.is_good() => {
                     round.handle.abort();
@@ -216,6 +215,11 @@ impl UnderWay {
 }
 
 impl Rounds {
+    /// The round under way with a node.
+    fn asking(&self, key: &str) -> Option<&UnderWay> {
+        self.under_way.values().find(|round| round.source.key == key)
+    }
+
     /// Ends the round that is of the least use, for others to have a turn.
     fn make_way(&self) {
         let longest = self.under_way.values().max_by_key(|round| round.source.idle());
