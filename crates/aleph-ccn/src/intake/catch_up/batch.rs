@@ -117,7 +117,7 @@ impl Answer {
 impl Batch {
     /// How many usual messages it weighs as much as.
     pub(super) fn weight(&self) -> usize {
-        self.messages.len().max(self.bytes / USUAL_BYTES)
+        (self.messages.len() + self.forgotten.len()).max(self.bytes / USUAL_BYTES)
     }
 
     fn add(&mut self, answer: Answer) {

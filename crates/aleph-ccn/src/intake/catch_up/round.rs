@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use aleph_rules::Dependency;
 use aleph_types::content::Content;
 use aleph_types::{ItemHash, ParsedMessage};
+use futures_util::future::{try_join, try_join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parking_lot::Mutex;
@@ -25,7 +26,7 @@ use crate::intake::exchange::{ExchangeError, WANTED_PAGE, count, read_count, rea
 use crate::intake::known::hashes_of;
 use crate::intake::snapshot::{Believed, believe};
 use crate::intake::tombstones::{Tombstone, judge};
-use crate::pipeline::{Origin, Outcome, PipelineError};
+use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError};
 
 /// Questions for messages that are under way at a time to a node that brings something; to others one.
 const LANES: usize = 3;
@@ -45,8 +46,12 @@ const SNAPSHOT_FROM: u64 = 2048;
 /// How often a long catching up is told in the log.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// What became of the messages of a batch.
-type Fates = Vec<([u8; 32], Outcome)>;
+/// What became of a batch.
+struct Fates {
+    messages: Vec<([u8; 32], Outcome)>,
+    /// Forgotten messages that were news.
+    buried: usize,
+}
 
 /// An exchange under way.
 pub(super) struct Round<'a> {
@@ -62,8 +67,6 @@ pub(super) struct Round<'a> {
 /// What a question for messages led to.
 struct Fetched {
     batch: Batch,
-    /// Tombstones that were news.
-    buried: usize,
     page: Option<Page>,
     /// Until its messages are given to the pipeline.
     ahead: OwnedSemaphorePermit,
@@ -81,7 +84,7 @@ struct Undecided {
 struct Decisions<'a> {
     progress: &'a Progress<'a>,
     /// A task for each batch: what they hold is released as soon as it can be, whatever the exchange does.
-    fates: JoinSet<Result<Fates, PipelineError>>,
+    fates: JoinSet<Result<Fates, CatchUpError>>,
     taken: Taken,
     told: Instant,
 }
@@ -297,7 +300,7 @@ impl<'a> Round<'a> {
             page.give_back(&here);
         }
         if page.ids.is_empty() {
-            return Ok(Some(Fetched { batch: Batch::default(), buried: 0, page: None, ahead, inside: None }));
+            return Ok(Some(Fetched { batch: Batch::default(), page: None, ahead, inside: None }));
         }
         let (elements, begun) = (page.ids.len(), Instant::now());
         let part = Part::Elements(page.ids.iter().copied().collect());
@@ -312,7 +315,7 @@ impl<'a> Round<'a> {
         Ok(Some(fetched))
     }
 
-    /// Fetches a part, and stores what follows from it before its messages can be decided.
+    /// Fetches a part.
     async fn fetch(
         &self,
         part: Part,
@@ -341,11 +344,7 @@ impl<'a> Round<'a> {
             batch.messages.retain(|(_, parsed)| !settled.contains(&parsed.message.item_hash));
         }
         self.progress.was_here(before - batch.messages.len());
-        let forgotten = std::mem::take(&mut batch.forgotten);
-        let forgets = std::mem::take(&mut batch.forgets);
-        let buried = self.bury(forgotten, forgets).await?;
-        self.progress.got(buried as u64);
-        Ok(Fetched { batch, buried, page, ahead, inside: None })
+        Ok(Fetched { batch, page, ahead, inside: None })
     }
 
     /// Leaves out the messages that wait here: that they are alive elsewhere is no news.
@@ -369,11 +368,11 @@ impl<'a> Round<'a> {
         fetched: Fetched,
         decisions: &mut Decisions<'_>,
     ) -> Result<Option<Part>, CatchUpError> {
-        let Fetched { batch, buried, page, ahead, inside } = fetched;
-        decisions.taken.stored += buried as u64;
+        let Fetched { mut batch, page, ahead, inside } = fetched;
         decisions.taken.gone(&self.progress, &batch.gone)?;
-        if batch.messages.is_empty() {
-            return Ok(batch.rest);
+        let rest = batch.rest.take();
+        if batch.messages.is_empty() && batch.forgotten.is_empty() {
+            return Ok(rest);
         }
         let inside = match inside {
             Some(inside) => inside,
@@ -391,71 +390,21 @@ impl<'a> Round<'a> {
         };
         let undecided = Undecided { _page: page, _inside: inside };
         let pipeline = self.catch_up.pipeline.clone();
+        let source = Arc::clone(self.source);
         decisions.fates.spawn(async move {
             let _undecided = undecided;
+            let tombstones = believed_of(&source, batch.forgotten, batch.forgets).await?;
             let submit = async |(id, message)| {
                 Ok::<_, PipelineError>((id, pipeline.submit(message, Origin::CatchUp).await?))
             };
             let submitted: FuturesUnordered<_> = batch.messages.into_iter().map(submit).collect();
-            submitted.try_collect().await
+            // They are given to the pipeline before the messages, which may refer to them: it keeps that order.
+            let buried = bury(&pipeline, tombstones);
+            let (buried, messages) = try_join(buried, submitted.try_collect()).await?;
+            Ok(Fates { messages, buried })
         });
         drop(ahead);
-        Ok(batch.rest)
-    }
-
-    /// Remembers messages that were forgotten before this node could get them; returns how many are news.
-    async fn bury(
-        &self,
-        forgotten: Vec<aleph_store::Skeleton>,
-        forgets: HashMap<String, ParsedMessage>,
-    ) -> Result<usize, CatchUpError> {
-        if forgotten.is_empty() {
-            return Ok(0);
-        }
-        let trusted = self.source.trusted;
-        let judged = tokio::task::spawn_blocking(move || {
-            forgotten.iter().map(|skeleton| judge(skeleton, &forgets, trusted)).collect::<Vec<_>>()
-        });
-        let judged = judged.await.map_err(|_| CatchUpError::Stopping)?;
-        let mut tombstones = Vec::with_capacity(judged.len());
-        for verdict in judged {
-            match verdict {
-                Ok(tombstone) => tombstones.push(tombstone),
-                Err(doubt) => {
-                    tracing::debug!(peer = %self.source.name, %doubt, "a forgotten message is not believed");
-                }
-            }
-        }
-        if tombstones.is_empty() {
-            return Ok(0);
-        }
-        let forgets: HashMap<ItemHash, ParsedMessage> = tombstones
-            .iter()
-            .map(|tombstone| (tombstone.forget.message.item_hash.clone(), tombstone.forget.clone()))
-            .collect();
-        let now = crate::clock::now();
-        let write = self.catch_up.pipeline.write(move |transaction| {
-            let mut news = Vec::new();
-            for Tombstone { message, item_type, owner, forget } in tombstones {
-                let gone_at = forget.content.as_ref().map_or(forget.message.time, Content::time);
-                let by = [forget.message.item_hash];
-                if transaction.remember_forgotten(&message, item_type, &owner, &by, gone_at, now)? {
-                    news.push(message.item_hash);
-                }
-            }
-            Ok(news)
-        });
-        let news = write.await?;
-        for hash in &news {
-            self.catch_up.pipeline.retry_waiting(&Dependency::Message(hash.clone()));
-        }
-        // Those that were refused because their targets were unknown are decided anew.
-        let fates =
-            forgets.into_values().map(|forget| self.catch_up.pipeline.submit(forget, Origin::CatchUp));
-        for fate in futures_util::future::join_all(fates).await {
-            fate?;
-        }
-        Ok(news.len())
+        Ok(rest)
     }
 }
 
@@ -464,8 +413,11 @@ impl<'a> Decisions<'a> {
         Self { progress, fates: JoinSet::new(), taken: Taken::default(), told: Instant::now() }
     }
 
-    fn these(&mut self, fates: Result<Result<Fates, PipelineError>, JoinError>) -> Result<(), CatchUpError> {
-        for (id, outcome) in fates.map_err(|_| CatchUpError::Stopping)?? {
+    fn these(&mut self, fates: Result<Result<Fates, CatchUpError>, JoinError>) -> Result<(), CatchUpError> {
+        let Fates { messages, buried } = fates.map_err(|_| CatchUpError::Stopping)??;
+        self.progress.got(buried as u64);
+        self.taken.stored += buried as u64;
+        for (id, outcome) in messages {
             self.taken.fate(self.progress, id, outcome)?;
         }
         Ok(())
@@ -492,4 +444,58 @@ impl<'a> Decisions<'a> {
             rate = state.rate().map(f64::round), left, blocked = catch_up.pipeline.trouble(), "catching up"
         );
     }
+}
+
+/// Those of the messages that were forgotten before this node could get them of which that is believed.
+async fn believed_of(
+    source: &Source,
+    forgotten: Vec<aleph_store::Skeleton>,
+    forgets: HashMap<String, ParsedMessage>,
+) -> Result<Vec<Tombstone>, CatchUpError> {
+    if forgotten.is_empty() {
+        return Ok(Vec::new());
+    }
+    let trusted = source.trusted;
+    let judged = tokio::task::spawn_blocking(move || {
+        forgotten.iter().map(|skeleton| judge(skeleton, &forgets, trusted)).collect::<Vec<_>>()
+    });
+    let judged = judged.await.map_err(|_| CatchUpError::Stopping)?;
+    let believed = judged.into_iter().filter_map(|verdict| {
+        verdict
+            .inspect_err(|doubt| {
+                tracing::debug!(peer = %source.name, %doubt, "a forgotten message is not believed");
+            })
+            .ok()
+    });
+    Ok(believed.collect())
+}
+
+/// Remembers messages that were forgotten before this node could get them; returns how many are news.
+async fn bury(pipeline: &Pipeline, tombstones: Vec<Tombstone>) -> Result<usize, PipelineError> {
+    if tombstones.is_empty() {
+        return Ok(0);
+    }
+    let forgets: HashMap<ItemHash, ParsedMessage> = tombstones
+        .iter()
+        .map(|tombstone| (tombstone.forget.message.item_hash.clone(), tombstone.forget.clone()))
+        .collect();
+    let now = crate::clock::now();
+    let remembered = pipeline.write(move |transaction| {
+        let mut news = Vec::new();
+        for Tombstone { message, item_type, owner, forget } in tombstones {
+            let gone_at = forget.content.as_ref().map_or(forget.message.time, Content::time);
+            let by = [forget.message.item_hash];
+            if transaction.remember_forgotten(&message, item_type, &owner, &by, gone_at, now)? {
+                news.push(message.item_hash);
+            }
+        }
+        Ok(news)
+    });
+    // Those that were refused because their targets were unknown are decided anew.
+    let decided = forgets.into_values().map(|forget| pipeline.submit(forget, Origin::CatchUp));
+    let (news, _) = try_join(remembered, try_join_all(decided)).await?;
+    for hash in &news {
+        pipeline.retry_waiting(&Dependency::Message(hash.clone()));
+    }
+    Ok(news.len())
 }
