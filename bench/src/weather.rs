@@ -37,6 +37,12 @@ pub(crate) struct Options {
     /// What delays, losses and kills follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What the nodes write to their logs
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    log: String,
+    /// Where the nodes' folders are made and kept, with their logs
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',', default_value = "calm,cut,kills")]
     only: Vec<Part>,
@@ -74,7 +80,11 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         options.delay_from, options.delay_to, options.loss, options.rate, options.seed
     );
     let begun = Instant::now();
-    let mut town = Town::start(&alephd, TownOptions { nodes: 5, conditions }).await?;
+    let mut town = Town::start(
+        &alephd,
+        TownOptions { nodes: 5, conditions, log_level: options.log, folder: options.keep },
+    )
+    .await?;
     println!("met          all nodes have all others after {:.1} s", begun.elapsed().as_secs_f64());
     let load = |seconds: f64| Load { per_second: options.rate, seconds: seconds.max(1.0) as u64 };
     let cpu = |town: &Town| town.processes().into_iter().map(machine::cpu_seconds).sum::<f64>();

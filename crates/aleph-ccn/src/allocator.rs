@@ -1,12 +1,12 @@
 //! How much memory the system's allocator keeps for itself.
 
-/// Arenas: one for each of the two cores that the budgets are made for.
+/// Arenas: two for each of the two cores that the budgets are made for. With fewer, threads wait for each other.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const ARENAS: i32 = 2;
+const ARENAS: i32 = 4;
 
-/// Has the allocator of glibc keep two arenas instead of eight for each core. Messages are allocated by one
+/// Has the allocator of glibc keep four arenas instead of eight for each core. Messages are allocated by one
 /// thread and freed by another, so every arena keeps what its largest moment took: a node that catches up
-/// was 57 MiB larger, and no faster (`docs/adr/0014-speed-of-the-writer.md`).
+/// was 57 MiB larger with sixteen, and no faster (`docs/adr/0014-speed-of-the-writer.md`).
 ///
 /// To be called by a program before it starts threads. An operator's `MALLOC_ARENA_MAX` wins; elsewhere
 /// than on glibc nothing happens.

@@ -14,6 +14,7 @@
 //! message never waits for company.
 
 mod collected;
+mod conclude;
 mod known;
 mod outcome;
 mod room;
@@ -39,6 +40,7 @@ use crate::files::{self, Files};
 use crate::intake::Refusals;
 use crate::metrics::Metrics;
 pub(crate) use collected::Collected;
+use conclude::{Conclude, Outlets};
 use known::Known;
 pub(crate) use outcome::Answer;
 pub use outcome::{Origin, Outcome, PipelineError};
@@ -204,12 +206,13 @@ impl std::fmt::Debug for Pipeline {
 pub struct PipelineThreads {
     verify: std::thread::JoinHandle<()>,
     write: std::thread::JoinHandle<()>,
+    conclude: std::thread::JoinHandle<()>,
 }
 
 impl PipelineThreads {
     /// Waits until everything that was submitted is on disk; call [`Pipeline::stop`] first.
     pub fn join(self) {
-        for thread in [self.verify, self.write] {
+        for thread in [self.verify, self.write, self.conclude] {
             if thread.join().is_err() {
                 tracing::error!("a pipeline thread panicked");
             }
@@ -234,15 +237,16 @@ impl Pipeline {
         let shared = Arc::new(Shared::default());
         let refusals = Arc::clone(&shared.refusals);
         let verifier = verify::Verifier::new(options.verify_threads, files, Arc::clone(&metrics), refusals)?;
-        let mut stage = write::WriteStage::new(
-            options,
-            writer,
-            jobs.clone(),
-            Arc::clone(&shared),
-            feed.clone(),
+        let outlets = Outlets {
+            jobs: jobs.clone(),
+            shared: Arc::clone(&shared),
+            feed: feed.clone(),
             after_commit,
             metrics,
-        );
+        };
+        let (beside, handed_over) = conclude::beside();
+        let conclude = Conclude::new(writer.disk_log(), outlets.clone());
+        let mut stage = write::WriteStage::new(options, writer, outlets, Some(beside));
         stage.load_waiting()?;
         let verify = std::thread::Builder::new()
             .name("verify".into())
@@ -252,8 +256,12 @@ impl Pipeline {
             .name("write".into())
             .spawn(move || stage.run(&to_write))
             .map_err(PipelineError::thread)?;
+        let conclude = std::thread::Builder::new()
+            .name("conclude".into())
+            .spawn(move || handed_over.run(&conclude))
+            .map_err(PipelineError::thread)?;
         let permits = Arc::new(Semaphore::new(INSIDE));
-        Ok((Pipeline { jobs, permits, feed, shared, store }, PipelineThreads { verify, write }))
+        Ok((Pipeline { jobs, permits, feed, shared, store }, PipelineThreads { verify, write, conclude }))
     }
 
     /// Lets the threads end after everything that was submitted before.
@@ -443,6 +451,8 @@ impl Pipeline {
         }
         // It may have been settled before we registered.
         if let Some(settled) = self.settled(item_hash).await? {
+            // What can be read may not be durable yet; what follows it here is when both are.
+            self.write(|_| Ok(())).await?;
             return Ok(settled);
         }
         match tokio::time::timeout(limit, outcome).await {

@@ -8,6 +8,7 @@
 mod error;
 mod fold;
 mod known;
+mod log;
 mod page_cache;
 mod postgres;
 mod row;
@@ -16,6 +17,7 @@ mod value;
 
 pub(crate) use error::EngineError;
 pub(crate) use known::KnownStatus;
+pub use log::DiskLog;
 pub(crate) use postgres::PostgresSession;
 pub(crate) use row::Row;
 pub(crate) use sqlite::SqliteSession;
@@ -111,9 +113,23 @@ impl Session {
 
     /// Makes the transaction's changes durable.
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
+        self.commit_ahead()?;
+        self.disk_log().sync()
+    }
+
+    /// Makes the transaction's changes; they are durable after [`DiskLog::sync`].
+    pub(crate) fn commit_ahead(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(session) => session.commit(),
             Self::Postgres(session) => session.commit(),
+        }
+    }
+
+    /// What makes commits durable.
+    pub(crate) fn disk_log(&self) -> DiskLog {
+        match self {
+            Self::Sqlite(session) => session.disk_log().clone(),
+            Self::Postgres(_) => DiskLog::of_server(),
         }
     }
 

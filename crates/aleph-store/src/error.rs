@@ -76,6 +76,16 @@ pub enum StoreError {
         /// Its text.
         value: String,
     },
+    /// The disk did not take what was written, and may have less of it than can be read now.
+    #[error(
+        "the disk did not take what was written; start the node anew: it goes on with what the disk has, and \
+         gets the rest from other nodes"
+    )]
+    NotDurable {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The store was closed while a query waited.
     #[error("the database is closed")]
     Closed,
@@ -90,6 +100,7 @@ impl StoreError {
             Self::NewerSchema { .. }
             | Self::ForeignSchema { .. }
             | Self::Encoding { .. }
+            | Self::NotDurable { .. }
             | Self::Corrupt { .. } => StoreErrorKind::Unusable,
         }
     }

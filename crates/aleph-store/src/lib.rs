@@ -39,6 +39,7 @@ mod writer;
 
 pub use convert::{Conversion, ConvertError, ConvertEvent, convert};
 pub use digest::{PartDigest, RecomputedDigest, StateDigest};
+pub use engine::DiskLog;
 pub use error::{StoreError, StoreErrorKind};
 pub use handing::Handing;
 pub use location::{Location, LocationError, PostgresUrl};

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::aggregates::{self, WrittenFields};
 use crate::changes::Changes;
 use crate::digest::Sums;
-use crate::engine::{Row, Session, Value, values};
+use crate::engine::{DiskLog, Row, Session, Value, values};
 use crate::facts::{KnownTariff, ParsedFields, StoredFacts};
 use crate::owners::Owners;
 use crate::statuses::{self, set_status, status_of};
@@ -132,6 +132,7 @@ impl Writer {
         if !self.session.is_open() {
             self.reconnect()?;
         }
+        self.session.disk_log().is_sound()?;
         self.session.begin()?;
         let now = match &self.kept {
             Some(kept) => kept.clone(),
@@ -145,6 +146,11 @@ impl Writer {
     /// The connection itself, for what is neither a message nor a job of a node.
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// What makes commits durable.
+    pub fn disk_log(&self) -> DiskLog {
+        self.session.disk_log()
     }
 
     /// Deletes everything that the node knows: for tests that want many empty databases.
@@ -570,14 +576,21 @@ impl Transaction<'_> {
     }
 
     /// Makes everything durable.
-    pub fn commit(mut self) -> Result<(), StoreError> {
+    pub fn commit(self) -> Result<(), StoreError> {
+        let log = self.writer.disk_log();
+        self.commit_ahead()?;
+        log.sync()
+    }
+
+    /// Makes everything visible, to the next transaction as well; it is durable after [`DiskLog::sync`].
+    pub fn commit_ahead(mut self) -> Result<(), StoreError> {
         let sums = self.sums.as_stored();
         let now = Kept { sums, last_seq: self.last_seq };
         // Unless this ends well, the next transaction reads anew what is there.
         self.writer.kept = None;
         self.sums.store(&self.writer.session)?;
         let mark = self.writer.mark_commit(&now)?;
-        match self.writer.session.commit() {
+        match self.writer.session.commit_ahead() {
             Err(error) if error.is_lost() => self.writer.find_out(mark, error)?,
             done => done?,
         }

@@ -21,6 +21,7 @@ pub(crate) struct Node {
     namespace: String,
     pub(crate) base: String,
     folder: PathBuf,
+    log_level: String,
     child: Option<Child>,
     pub(crate) http: reqwest::Client,
 }
@@ -33,6 +34,7 @@ impl Node {
         namespace: &str,
         address: std::net::Ipv4Addr,
         root: &Path,
+        log_level: &str,
         invitation: Option<&str>,
     ) -> Result<(Self, Value), WeatherError> {
         let folder = root.join(format!("node{number}"));
@@ -63,6 +65,7 @@ impl Node {
             namespace: namespace.to_owned(),
             base: format!("http://{address}:4024"),
             folder,
+            log_level: log_level.to_owned(),
             child: None,
             http,
         };
@@ -95,7 +98,7 @@ impl Node {
         let child = Command::new("ip")
             .args(["netns", "exec", &self.namespace])
             .arg(&self.program)
-            .args(["--log", "info", "ccn", "--data-dir"])
+            .args(["--log", &self.log_level, "ccn", "--data-dir"])
             .arg(&self.folder)
             .env_remove("ALEPHD_LOG")
             // one client asks for thousands of fates

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,17 +25,21 @@ const MEET: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What weather, and how many nodes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Nodes; each has its namespace.
     pub nodes: usize,
     /// Delay and loss between them.
     pub conditions: Conditions,
+    /// What nodes write to the file `log` in their folders.
+    pub log_level: String,
+    /// Where their folders are made, and stay; else in a folder that goes with the town.
+    pub folder: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 5, conditions: Conditions::default() }
+        Self { nodes: 5, conditions: Conditions::default(), log_level: "info".to_owned(), folder: None }
     }
 }
 
@@ -117,7 +121,7 @@ pub struct Town {
     acknowledged: HashSet<String>,
     /// After the nodes, so that it goes after them.
     sky: Sky,
-    _root: tempfile::TempDir,
+    _root: Option<tempfile::TempDir>,
 }
 
 impl Town {
@@ -127,13 +131,27 @@ impl Town {
     /// When the machine does not let it, or a node does not start.
     pub async fn start(alephd: &Path, options: Options) -> Result<Self, WeatherError> {
         let sky = Sky::new(options.nodes, options.conditions)?;
-        let root = tempfile::tempdir().map_err(WeatherError::system("no temporary folder"))?;
+        let (root, temporary) = match options.folder {
+            Some(folder) => (folder, None),
+            None => {
+                let folder = tempfile::tempdir().map_err(WeatherError::system("no temporary folder"))?;
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
         let mut nodes = Vec::with_capacity(options.nodes);
         let mut invitation: Option<String> = None;
         for number in 0..options.nodes {
             let (namespace, address) = (sky.namespace(number), sky.address(number));
-            let (node, told) =
-                Node::set_up(number, alephd, namespace, address, root.path(), invitation.as_deref()).await?;
+            let (node, told) = Node::set_up(
+                number,
+                alephd,
+                namespace,
+                address,
+                &root,
+                &options.log_level,
+                invitation.as_deref(),
+            )
+            .await?;
             nodes.push(node);
             if let Some(string) = told["join"].as_str() {
                 invitation = Some(string.to_owned());
@@ -144,7 +162,8 @@ impl Town {
         let up = (0..options.nodes).map(|_| Arc::new(AtomicBool::new(true))).collect();
         let seed = options.conditions.seed;
         let author = Author::new(seed)?;
-        let mut town = Self { nodes, up, author, dice: seed, acknowledged: HashSet::new(), sky, _root: root };
+        let mut town =
+            Self { nodes, up, author, dice: seed, acknowledged: HashSet::new(), sky, _root: temporary };
         for node in &mut town.nodes {
             node.answers().await?;
         }

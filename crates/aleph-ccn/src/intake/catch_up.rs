@@ -37,6 +37,7 @@ use crate::peers::HttpPeers;
 use crate::pipeline::Pipeline;
 
 mod batch;
+mod burial;
 mod claims;
 mod comparison;
 mod error;
@@ -93,7 +94,7 @@ struct UnderWay {
 /// Who is asked, was asked, and is not to be asked.
 #[derive(Default)]
 struct Rounds {
-    tasks: JoinSet<Result<(), CatchUpError>>,
+    tasks: JoinSet<Result<End, CatchUpError>>,
     under_way: HashMap<Id, UnderWay>,
     schedule: Schedule,
     left_alone: LeftAlone,
@@ -163,7 +164,7 @@ impl CatchUp {
     fn ended(
         &self,
         rounds: &mut Rounds,
-        ended: Result<(Id, Result<(), CatchUpError>), tokio::task::JoinError>,
+        ended: Result<(Id, Result<End, CatchUpError>), tokio::task::JoinError>,
     ) {
         let (id, result) = match ended {
             Ok(ended) => ended,
@@ -172,9 +173,9 @@ impl CatchUp {
         };
         let Some(UnderWay { source, .. }) = rounds.under_way.remove(&id) else { return };
         let end = match &result {
-            Ok(()) => {
+            Ok(end) => {
                 rounds.left_alone.forgive(&source.key);
-                End::Done
+                *end
             }
             Err(error) => {
                 self.failed(&source, error, &mut rounds.left_alone);

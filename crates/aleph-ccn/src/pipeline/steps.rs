@@ -8,6 +8,7 @@ use aleph_types::{ItemHash, ParsedMessage};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::conclude::Outlets;
 use super::verify::Verifier;
 use super::write::WriteStage;
 use super::{
@@ -39,7 +40,8 @@ impl Steps {
         let (shared, metrics) = (Arc::new(Shared::default()), Arc::new(Metrics::default()));
         let refusals = Arc::clone(&shared.refusals);
         let verifier = Verifier::new(1, files, Arc::clone(&metrics), refusals)?;
-        let mut stage = WriteStage::new(options, writer, sender.clone(), shared, feed, after_commit, metrics);
+        let outlets = Outlets { jobs: sender.clone(), shared, feed, after_commit, metrics };
+        let mut stage = WriteStage::new(options, writer, outlets, None);
         stage.load_waiting()?;
         Ok(Self { verifier, stage, jobs, sender, feed: listener, after })
     }

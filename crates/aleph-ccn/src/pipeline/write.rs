@@ -1,21 +1,18 @@
 //! The write stage: one thread decides and stores, one transaction a batch, one fsync a transaction.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use aleph_rules::{Candidate, Decision, Dependency, Effect};
 use aleph_store::{NewMessage, NewPending, PendingMessage, StoreError, Transaction, Writer};
 use aleph_types::content::Content;
 use aleph_types::{ItemHash, Message, MessageStatus, ParsedMessage, Rejection, Timestamp};
-use crossbeam_channel::{Receiver, Sender};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{broadcast, mpsc};
+use crossbeam_channel::Receiver;
 
-use super::room::Room;
+use super::conclude::{Beside, Conclude, Consequences, Outlets, Settled};
 use super::verify::{Envelope, ManifestOnDisk, Ready, Work};
 use super::{
-    AfterCommit, Collected, CommandEnd, Job, Origin, Outcome, PipelineError, PipelineOptions,
-    ProcessedMessage, Retry, Shared, Submission, WRITE_BATCH, refusal_text,
+    AfterCommit, Collected, Job, Origin, Outcome, PipelineError, PipelineOptions, ProcessedMessage, Retry,
+    Submission, WRITE_BATCH,
 };
 use crate::clock;
 use crate::metrics::Metrics;
@@ -26,14 +23,15 @@ const WAITING_PAGE: usize = 500;
 /// Waiting rows that one transaction reads to have them tried again.
 const RETRY_PAGE: usize = 128;
 
+/// Messages of a transaction whose consequences follow beside the next one.
+const AHEAD_FROM: usize = 256;
+
 pub(crate) struct WriteStage {
     options: PipelineOptions,
     writer: Writer,
-    jobs: Sender<Job>,
-    shared: Arc<Shared>,
-    feed: broadcast::Sender<Arc<ProcessedMessage>>,
-    after_commit: mpsc::Sender<AfterCommit>,
-    metrics: Arc<Metrics>,
+    conclude: Conclude,
+    /// Where it runs beside this stage.
+    beside: Option<Beside>,
     /// Dependency keys that waiting rows name, and how many rows: most messages wake nobody, and this
     /// says so without a query.
     waited_on: HashMap<String, usize>,
@@ -43,65 +41,16 @@ pub(crate) struct WriteStage {
     pub(super) fails: bool,
 }
 
-/// One transaction's worth of consequences, carried out only if it commits.
-#[derive(Default)]
-struct Consequences {
-    settled: Vec<Settled>,
-    processed: Vec<ProcessedMessage>,
-    /// Waiting messages that are tried again now, and rows that are read for that after this transaction.
-    woken: Vec<Submission>,
-    retries: Vec<Retry>,
-    /// Keys that something of this transaction provides.
-    provided: BTreeSet<String>,
-    after: Vec<AfterCommit>,
-    ends: Vec<CommandEnd>,
-    started_waiting: Vec<String>,
-    stopped_waiting: Vec<String>,
-    /// Held until all of this is carried out.
-    rooms: Vec<Room>,
-}
-
-struct Settled {
-    message: Message,
-    outcome: Outcome,
-    envelope: Option<Envelope>,
-}
-
-impl Consequences {
-    /// The transaction is lost; only notes who must be told.
-    fn abandon(&mut self, work: Work) {
-        let (message, envelope) = match work {
-            Work::Decide(ready, envelope) => (ready.verified.message.clone(), envelope),
-            Work::Refuse(parsed, _, envelope) => (parsed.message, envelope),
-            Work::Arrived(_) | Work::Command(_) | Work::Retry(_) | Work::Expire | Work::Room(_) => return,
-        };
-        self.settled.push(Settled { message, outcome: Outcome::Pending, envelope: Some(envelope) });
-    }
-}
-
 impl WriteStage {
     pub(crate) fn new(
         options: PipelineOptions,
         writer: Writer,
-        jobs: Sender<Job>,
-        shared: Arc<Shared>,
-        feed: broadcast::Sender<Arc<ProcessedMessage>>,
-        after_commit: mpsc::Sender<AfterCommit>,
-        metrics: Arc<Metrics>,
+        outlets: Outlets,
+        beside: Option<Beside>,
     ) -> Self {
         let waited_on = HashMap::new();
-        Self {
-            options,
-            writer,
-            jobs,
-            shared,
-            feed,
-            after_commit,
-            metrics,
-            waited_on,
-            missed: false,
-            fails: false,
-        }
+        let conclude = Conclude::new(writer.disk_log(), outlets);
+        Self { options, writer, conclude, beside, waited_on, missed: false, fails: false }
     }
 
     /// Reads what waited when the node stopped, or while nothing could be stored, and tries all of it
@@ -109,24 +58,27 @@ impl WriteStage {
     pub(crate) fn load_waiting(&mut self) -> Result<(), PipelineError> {
         let counts = self.writer.begin()?.waiting_counts()?;
         self.waited_on = counts.into_iter().map(|(key, rows)| (key, rows as usize)).collect();
-        let _ = self.jobs.send(Job::Retry(Retry { key: None, after: i64::MIN }));
-        self.metrics.pending.set(self.waited_on.values().sum::<usize>() as u64);
+        let _ = self.conclude.outlets.jobs.send(Job::Retry(Retry { key: None, after: i64::MIN }));
+        self.tell_waiting();
         Ok(())
     }
 
     /// Runs until the verify thread is gone.
     pub(crate) fn run(&mut self, batches: &Receiver<Vec<Work>>) {
         while let Ok(mut batch) = batches.recv() {
-            while batch.len() < WRITE_BATCH {
-                match batches.try_recv() {
-                    Ok(more) => batch.extend(more),
-                    Err(_) => break,
-                }
+            add(&mut batch, batches);
+            if batch.len() < AHEAD_FROM
+                && let Some(beside) = &self.beside
+            {
+                // Small transactions cost more than they bring: what comes while the disk works joins in.
+                beside.wait();
+                add(&mut batch, batches);
             }
             if !batch.is_empty() {
                 self.write(batch);
             }
         }
+        self.beside = None;
         if let Err(error) = self.writer.checkpoint() {
             tracing::warn!(%error, "the database log could not be folded in; the next start does it");
         }
@@ -137,35 +89,47 @@ impl WriteStage {
         let mut consequences = Consequences::default();
         match self.store(batch, &mut consequences) {
             Ok(()) => {
-                self.metrics.batches.increment();
-                self.metrics.batch_messages.add(count as u64);
+                let Outlets { metrics, shared, .. } = &self.conclude.outlets;
+                metrics.batches.increment();
+                metrics.batch_messages.add(count as u64);
                 if self.missed {
                     // before anybody is answered: who is told that it works finds no trouble
-                    *self.shared.trouble.lock() = None;
+                    *shared.trouble.lock() = None;
                     tracing::info!("messages can be stored again");
                 }
-                self.conclude(consequences);
+                self.count_waiting(&mut consequences);
+                match &self.beside {
+                    Some(beside) if count >= AHEAD_FROM => beside.hand_over(consequences, &self.conclude),
+                    _ => self.conclude.these(vec![consequences]),
+                }
                 self.make_up();
             }
             Err(error) => {
-                self.metrics.failed_batches.increment();
+                self.conclude.outlets.metrics.failed_batches.increment();
                 self.missed = true;
-                let text = error.to_string();
-                // said once, not for each of the thousands that come while the trouble lasts
-                if self.shared.trouble.lock().replace(text.clone()).as_ref() != Some(&text) {
-                    tracing::error!(error = %text, messages = count, "messages can't be stored");
-                }
-                let error = PipelineError::from(error);
-                for settled in consequences.settled {
-                    if let Some(reply) = settled.envelope.and_then(|envelope| envelope.reply) {
-                        let _ = reply.send(Err(error.clone()));
-                    }
-                }
-                for end in consequences.ends {
-                    end(false);
+                self.conclude.failed(vec![consequences], error);
+            }
+        }
+    }
+
+    /// Who waits for what, as of the last commit.
+    fn count_waiting(&mut self, consequences: &mut Consequences) {
+        for key in consequences.started_waiting.drain(..) {
+            *self.waited_on.entry(key).or_default() += 1;
+        }
+        for key in consequences.stopped_waiting.drain(..) {
+            if let Some(count) = self.waited_on.get_mut(&key) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.waited_on.remove(&key);
                 }
             }
         }
+        self.tell_waiting();
+    }
+
+    fn tell_waiting(&self) {
+        self.conclude.outlets.metrics.pending.set(self.waited_on.values().sum::<usize>() as u64);
     }
 
     /// After trouble: what was to be woken by a batch that was not stored waits still, and nothing else
@@ -195,9 +159,9 @@ impl WriteStage {
         let mut step = Step {
             options: &self.options,
             waited_on: &self.waited_on,
-            collected: &self.shared.collected,
+            collected: &self.conclude.outlets.shared.collected,
             missed: self.missed,
-            metrics: &self.metrics,
+            metrics: &self.conclude.outlets.metrics,
             transaction,
             consequences,
             now,
@@ -220,70 +184,17 @@ impl WriteStage {
         match first_error {
             Some(error) => Err(error),
             None if self.fails => Err(StoreError::Closed),
-            None => step.transaction.commit(),
+            None => step.transaction.commit_ahead(),
         }
     }
+}
 
-    /// Everything that follows from a durable batch.
-    fn conclude(&mut self, consequences: Consequences) {
-        for key in consequences.started_waiting {
-            *self.waited_on.entry(key).or_default() += 1;
-        }
-        for key in consequences.stopped_waiting {
-            if let Some(count) = self.waited_on.get_mut(&key) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.waited_on.remove(&key);
-                }
-            }
-        }
-        self.metrics.pending.set(self.waited_on.values().sum::<usize>() as u64);
-        for settled in consequences.settled {
-            match &settled.outcome {
-                Outcome::Pending => {}
-                Outcome::Rejected(rejection) => {
-                    tracing::debug!(
-                        item_hash = %settled.message.item_hash,
-                        code = rejection.code.as_i16(),
-                        reason = %refusal_text(rejection),
-                        "message rejected"
-                    );
-                    self.metrics.rejected.increment();
-                    self.shared.tell_waiters(&settled.message.item_hash, &settled.outcome);
-                }
-                final_outcome => {
-                    self.shared.known.insert(&settled.message);
-                    self.shared.tell_waiters(&settled.message.item_hash, final_outcome);
-                }
-            }
-            if let Some(reply) = settled.envelope.and_then(|envelope| envelope.reply) {
-                let _ = reply.send(Ok(settled.outcome));
-            }
-        }
-        for end in consequences.ends {
-            end(true);
-        }
-        self.metrics.processed.add(consequences.processed.len() as u64);
-        for message in consequences.processed {
-            // Nobody listening is fine.
-            let _ = self.feed.send(Arc::new(message));
-        }
-        for submission in consequences.woken {
-            let _ = self.jobs.send(Job::Message(Box::new(submission)));
-        }
-        let of_keys = consequences.provided.into_iter().map(|key| Retry { key: Some(key), after: i64::MIN });
-        for retry in consequences.retries.into_iter().chain(of_keys) {
-            let _ = self.jobs.send(Job::Retry(retry));
-        }
-        for after in consequences.after {
-            match self.after_commit.try_send(after) {
-                Ok(()) | Err(TrySendError::Closed(_)) => {}
-                Err(TrySendError::Full(AfterCommit::Publish(_))) => self.metrics.gossip_dropped.increment(),
-                // A fetch must not be forgotten: a message waits for it.
-                Err(TrySendError::Full(fetch @ AfterCommit::Fetch(_))) => {
-                    let _ = self.after_commit.blocking_send(fetch);
-                }
-            }
+/// Adds what is verified by now.
+fn add(batch: &mut Vec<Work>, batches: &Receiver<Vec<Work>>) {
+    while batch.len() < WRITE_BATCH {
+        match batches.try_recv() {
+            Ok(more) => batch.extend(more),
+            Err(_) => break,
         }
     }
 }
@@ -471,7 +382,8 @@ impl Step<'_> {
             self.wake(&provided.to_string());
         }
         let ParsedMessage { message, content: inline } = ready.verified.into_inner();
-        if envelope.origin.is_published_here() {
+        // What waited was published when it began to.
+        if envelope.waiting.is_none() && envelope.origin.is_published_here() {
             self.consequences.after.push(AfterCommit::Publish(message.clone()));
         }
         let (content, document) = match (inline, ready.fetched) {

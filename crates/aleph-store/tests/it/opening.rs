@@ -214,3 +214,47 @@ fn questions_with_nul_find_nothing(engine: Engine) {
     let filter = MessageFilter { senders: Some(vec!["0xA".into()]), ..MessageFilter::default() };
     assert_eq!(runtime.block_on(store.count_messages(filter)).unwrap(), 1);
 }
+
+#[test]
+fn what_the_disk_did_not_take_is_never_called_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::Sqlite(folder.path().join("x.sqlite3"));
+    drop(Store::open(&location).unwrap());
+    {
+        let (_store, mut writer) = Store::open(&location).unwrap();
+        // SQLite goes on with the file that it has open; who opens it to synchronise it finds none.
+        std::fs::remove_file(folder.path().join("x.sqlite3-wal")).unwrap();
+        let mut transaction = writer.begin().unwrap();
+        transaction.process(new_message(&post(1)), &[]).unwrap();
+        let error = transaction.commit().unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unusable);
+        assert!(error.to_string().contains("start the node anew"), "{error}");
+        let error = writer.begin().map(drop).unwrap_err();
+        assert!(error.to_string().contains("start the node anew"), "{error}");
+    }
+    let (_store, mut writer) = Store::open(&location).unwrap();
+    let mut transaction = writer.begin().unwrap();
+    transaction.process(new_message(&post(2)), &[]).unwrap();
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn what_is_committed_ahead_is_seen_by_the_next_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::Sqlite(folder.path().join("x.sqlite3"));
+    let (_store, mut writer) = Store::open(&location).unwrap();
+    let log = writer.disk_log();
+    for number in 1..=3 {
+        let mut transaction = writer.begin().unwrap();
+        for before in 1..number {
+            assert!(transaction.status(&post(before).message.item_hash).unwrap().is_some());
+        }
+        transaction.process(new_message(&post(number)), &[]).unwrap();
+        transaction.commit_ahead().unwrap();
+    }
+    std::thread::spawn(move || log.sync()).join().unwrap().unwrap();
+    drop((_store, writer));
+    let (_store, mut writer) = Store::open(&location).unwrap();
+    let transaction = writer.begin().unwrap();
+    assert!(transaction.status(&post(3).message.item_hash).unwrap().is_some());
+}

@@ -1,6 +1,7 @@
 //! Comparing this node's set with that of another, frame by frame.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use negentropy::Negentropy;
 
@@ -44,7 +45,9 @@ impl<'a> Comparison<'a> {
     /// order of the set, as far as it has one. None when the comparison is over.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<[u8; 32]>>, CatchUpError> {
         let Some(frame) = self.frame.take() else { return Ok(None) };
+        let begun = Instant::now();
         let answer = self.progress.source.ask(compare(&frame)).await?;
+        let (asked, came) = (frame.len(), answer.len());
         let step = self.exchange.with_known(move |known| {
             let theirs = read_frame(&answer)?;
             let (mut have, mut need) = (Vec::new(), Vec::new());
@@ -54,6 +57,10 @@ impl<'a> Comparison<'a> {
             Ok::<_, CatchUpError>((next.map_err(CatchUpError::Frame)?, have.len(), need))
         });
         let (next, have, need) = step.await??;
+        tracing::debug!(
+            peer = %self.progress.source.name, asked, came, have, need = need.len(), took = ?begun.elapsed(),
+            "a frame was compared"
+        );
         self.frame = next;
         let useful = self.progress.useful();
         if useful > self.useful || (have > 0 && have <= self.may_have) {

@@ -1,14 +1,13 @@
 //! One exchange with one node: what it has and this one lacks is found, fetched and decided.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use aleph_rules::Dependency;
-use aleph_types::content::Content;
-use aleph_types::{ItemHash, ParsedMessage};
-use futures_util::future::{try_join, try_join_all};
+use aleph_types::ItemHash;
+use futures_util::future::try_join;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use parking_lot::Mutex;
@@ -17,16 +16,17 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::CatchUp;
 use super::batch::{Batch, Part, fetch};
+use super::burial::{believed_of, bury};
 use super::claims::{Open, Page, Running};
 use super::comparison::Comparison;
 use super::error::CatchUpError;
 use super::progress::{Progress, Taken};
+use super::schedule::End;
 use super::source::Source;
 use crate::intake::exchange::{ExchangeError, WANTED_PAGE, count, read_count, read_snapshot, snapshot};
 use crate::intake::known::hashes_of;
 use crate::intake::snapshot::{Believed, believe};
-use crate::intake::tombstones::{Tombstone, judge};
-use crate::pipeline::{Origin, Outcome, Pipeline, PipelineError};
+use crate::pipeline::{Origin, Outcome, PipelineError};
 
 /// Questions for messages that are under way at a time to a node that brings something; to others one.
 const LANES: usize = 3;
@@ -62,6 +62,8 @@ pub(super) struct Round<'a> {
     open: Mutex<Open>,
     /// Of those that are open, or were: they wait here, and only whether they were forgotten is news.
     waiting: Mutex<HashSet<[u8; 32]>>,
+    /// Something was lacking here.
+    lacked: AtomicBool,
 }
 
 /// What a question for messages led to.
@@ -91,7 +93,7 @@ struct Decisions<'a> {
 
 impl<'a> Round<'a> {
     /// Compares this node's messages with those of another, and gets what is lacking.
-    pub(super) async fn run(catch_up: &'a CatchUp, source: &'a Arc<Source>) -> Result<(), CatchUpError> {
+    pub(super) async fn run(catch_up: &'a CatchUp, source: &'a Arc<Source>) -> Result<End, CatchUpError> {
         let round = Round {
             catch_up,
             source,
@@ -99,6 +101,7 @@ impl<'a> Round<'a> {
             running: catch_up.shared.claims.begin(),
             open: Mutex::default(),
             waiting: Mutex::default(),
+            lacked: AtomicBool::new(false),
         };
         let theirs = read_count(&source.ask(count()).await?)?;
         catch_up.metrics.catching_up.begin(&source.name, source.via(), theirs);
@@ -110,7 +113,8 @@ impl<'a> Round<'a> {
             tracing::info!(peer = %source.name, via = source.via(), stored, waiting, refused, "caught up");
         }
         catch_up.metrics.catching_up.compared(&source.name);
-        Ok(())
+        let lacked = decisions.taken.stored > 0 || round.lacked.load(Ordering::Relaxed);
+        Ok(if lacked { End::Useful } else { End::Done })
     }
 
     /// Fetches a snapshot, if this node lacks most of what the other one has, and no other exchange does.
@@ -261,6 +265,7 @@ impl<'a> Round<'a> {
         self.catch_up.shared.fruitless.leave_out(&self.source.key, self.source.trusted, &mut ids);
         let lacking = self.lacking(&ids).await?;
         self.catch_up.metrics.catching_up.wants(&self.source.name, lacking.len());
+        self.lacked.fetch_or(!lacking.is_empty(), Ordering::Relaxed);
         // The other node accepted the rest, and this one hasn't: they wait here, for a file that may be gone.
         let lacks: HashSet<&[u8; 32]> = lacking.iter().collect();
         let waiting: Vec<[u8; 32]> =
@@ -310,6 +315,10 @@ impl<'a> Round<'a> {
             page.give_back(rest);
         }
         self.source.took(elements, begun.elapsed(), is_long);
+        tracing::debug!(
+            peer = %self.source.name, elements, messages = fetched.batch.messages.len(),
+            took = ?begun.elapsed(), open = self.open.lock().len(), "a page came"
+        );
         // Here, where what other lanes wait for is read on.
         fetched.inside = Some(self.catch_up.shared.claims.inside(fetched.batch.weight()).await?);
         Ok(Some(fetched))
@@ -444,58 +453,4 @@ impl<'a> Decisions<'a> {
             rate = state.rate().map(f64::round), left, blocked = catch_up.pipeline.trouble(), "catching up"
         );
     }
-}
-
-/// Those of the messages that were forgotten before this node could get them of which that is believed.
-async fn believed_of(
-    source: &Source,
-    forgotten: Vec<aleph_store::Skeleton>,
-    forgets: HashMap<String, ParsedMessage>,
-) -> Result<Vec<Tombstone>, CatchUpError> {
-    if forgotten.is_empty() {
-        return Ok(Vec::new());
-    }
-    let trusted = source.trusted;
-    let judged = tokio::task::spawn_blocking(move || {
-        forgotten.iter().map(|skeleton| judge(skeleton, &forgets, trusted)).collect::<Vec<_>>()
-    });
-    let judged = judged.await.map_err(|_| CatchUpError::Stopping)?;
-    let believed = judged.into_iter().filter_map(|verdict| {
-        verdict
-            .inspect_err(|doubt| {
-                tracing::debug!(peer = %source.name, %doubt, "a forgotten message is not believed");
-            })
-            .ok()
-    });
-    Ok(believed.collect())
-}
-
-/// Remembers messages that were forgotten before this node could get them; returns how many are news.
-async fn bury(pipeline: &Pipeline, tombstones: Vec<Tombstone>) -> Result<usize, PipelineError> {
-    if tombstones.is_empty() {
-        return Ok(0);
-    }
-    let forgets: HashMap<ItemHash, ParsedMessage> = tombstones
-        .iter()
-        .map(|tombstone| (tombstone.forget.message.item_hash.clone(), tombstone.forget.clone()))
-        .collect();
-    let now = crate::clock::now();
-    let remembered = pipeline.write(move |transaction| {
-        let mut news = Vec::new();
-        for Tombstone { message, item_type, owner, forget } in tombstones {
-            let gone_at = forget.content.as_ref().map_or(forget.message.time, Content::time);
-            let by = [forget.message.item_hash];
-            if transaction.remember_forgotten(&message, item_type, &owner, &by, gone_at, now)? {
-                news.push(message.item_hash);
-            }
-        }
-        Ok(news)
-    });
-    // Those that were refused because their targets were unknown are decided anew.
-    let decided = forgets.into_values().map(|forget| pipeline.submit(forget, Origin::CatchUp));
-    let (news, _) = try_join(remembered, try_join_all(decided)).await?;
-    for hash in &news {
-        pipeline.retry_waiting(&Dependency::Message(hash.clone()));
-    }
-    Ok(news.len())
 }

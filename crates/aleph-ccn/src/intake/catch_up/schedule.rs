@@ -15,6 +15,10 @@ const LEAST: Duration = Duration::from_secs(2);
 /// up to the usual pause.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Who had something that was lacking is asked again after this time at first, since it may still be catching
+/// up itself, and what waited there goes on then; later twice as long, up to the usual pause.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// When each node was asked last, and is to be asked again. Steps by the time that it is told.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
@@ -30,12 +34,16 @@ struct Visit {
     connected: Option<SystemTime>,
     /// Rounds in a row that failed for no fault of its own.
     failures: u32,
+    /// Rounds in a row in which it had something.
+    useful: u32,
 }
 
 /// How a round ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Done,
+    /// It had something that was lacking.
+    Useful,
     /// It may work soon.
     Failed,
 }
@@ -55,9 +63,9 @@ impl Schedule {
     }
 
     pub(super) fn begins(&mut self, name: &str, connected: Option<SystemTime>, now: Instant) {
-        let failures = self.visits.get(name).map_or(0, |visit| visit.failures);
+        let (failures, useful) = self.visits.get(name).map_or((0, 0), |visit| (visit.failures, visit.useful));
         // Should it never be told that it ended: again later.
-        let visit = Visit { due: now + CATCH_UP_EVERY, began: now, connected, failures };
+        let visit = Visit { due: now + CATCH_UP_EVERY, began: now, connected, failures, useful };
         self.visits.insert(name.to_owned(), visit);
     }
 
@@ -66,7 +74,12 @@ impl Schedule {
         let usual = CATCH_UP_EVERY.max(EACH.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX)));
         let Some(visit) = self.visits.get_mut(name) else { return };
         match end {
-            End::Done => (visit.failures, visit.due) = (0, now + usual),
+            End::Done => (visit.failures, visit.useful, visit.due) = (0, 0, now + usual),
+            End::Useful => {
+                // Twice at each pause: others need some seconds as well.
+                visit.due = now + AGAIN.saturating_mul(1 << (visit.useful / 2).min(6)).min(usual);
+                (visit.failures, visit.useful) = (0, visit.useful.saturating_add(1));
+            }
             End::Failed => {
                 visit.due = now + RETRY.saturating_mul(1 << visit.failures.min(6)).min(usual);
                 visit.failures = visit.failures.saturating_add(1);
@@ -104,6 +117,30 @@ mod tests {
         assert!(schedule.is_due("a", first, start + EACH * 100));
         schedule.keep(&HashSet::new());
         assert!(schedule.is_due("a", first, start));
+    }
+
+    #[test]
+    fn who_had_something_is_asked_again_soon_and_then_later_and_later() {
+        let mut schedule = Schedule::default();
+        let mut now = Instant::now();
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            schedule.begins("a", None, now);
+            schedule.ended("a", End::Useful, 4, now);
+            let ended = now;
+            while !schedule.is_due("a", None, now) {
+                now += AGAIN / 4;
+            }
+            pauses.push(now - ended);
+        }
+        assert_eq!(pauses[..5], [AGAIN, AGAIN, 2 * AGAIN, 2 * AGAIN, 4 * AGAIN]);
+        assert_eq!(pauses[11], CATCH_UP_EVERY, "in a network that loses some always");
+        schedule.begins("a", None, now);
+        schedule.ended("a", End::Done, 4, now);
+        assert!(!schedule.is_due("a", None, now + CATCH_UP_EVERY / 2));
+        schedule.begins("a", None, now);
+        schedule.ended("a", End::Useful, 4, now);
+        assert!(schedule.is_due("a", None, now + AGAIN), "it begins anew");
     }
 
     #[test]
