@@ -17,6 +17,7 @@ mod collected;
 mod conclude;
 mod known;
 mod outcome;
+mod reply;
 mod room;
 mod steps;
 mod verify;
@@ -44,6 +45,7 @@ use conclude::{Conclude, Outlets};
 use known::Known;
 pub(crate) use outcome::Answer;
 pub use outcome::{Origin, Outcome, PipelineError};
+use reply::Reply;
 pub(crate) use steps::{Steps, Waiting};
 
 /// Messages from outside that may be inside the pipeline at once, long ones counted more than once. Further
@@ -124,7 +126,7 @@ pub(crate) struct Submission {
     pub(crate) confirmation: Option<Box<ChainTx>>,
     /// Told whether the message may be forwarded as soon as its signature is checked.
     pub(crate) ticket: Option<Ticket>,
-    pub(crate) reply: Option<oneshot::Sender<Answer>>,
+    pub(crate) reply: Option<Reply>,
     /// Its place inside the pipeline, free again when its fate is on disk.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
@@ -281,6 +283,37 @@ impl Pipeline {
         self.submit_within(parsed, origin, None).await
     }
 
+    /// [`Self::submit`] for several messages, which are given to the pipeline in their order; answers when the
+    /// fates of all are on disk, in that order. Who waits is woken once, not for each of them.
+    pub(crate) async fn submit_all(
+        &self,
+        messages: Vec<ParsedMessage>,
+        origin: Origin,
+    ) -> Result<Vec<Outcome>, PipelineError> {
+        let (replies, answers) = reply::together(messages.len());
+        for (parsed, reply) in messages.into_iter().zip(replies) {
+            if self.shared.known.contains(&parsed.message)
+                && let Some(outcome) = self.settled(&parsed.message.item_hash).await?
+            {
+                reply.send(Ok(outcome));
+                continue;
+            }
+            self.send(Submission {
+                parsed,
+                origin,
+                reception_time: crate::clock::now(),
+                waiting: None,
+                awaited: None,
+                confirmation: None,
+                ticket: None,
+                reply: Some(reply),
+                permit: None,
+            })
+            .await?;
+        }
+        answers.all().await.into_iter().collect()
+    }
+
     /// [`Self::submit`] for who took [`Self::room`] before reading the message.
     pub(crate) async fn submit_within(
         &self,
@@ -302,7 +335,7 @@ impl Pipeline {
             awaited: None,
             confirmation: None,
             ticket: None,
-            reply: Some(reply),
+            reply: Some(Reply::One(reply)),
             permit,
         })
         .await?;
@@ -330,7 +363,7 @@ impl Pipeline {
             awaited: None,
             confirmation: Some(Box::new(tx)),
             ticket: None,
-            reply: Some(reply),
+            reply: Some(Reply::One(reply)),
             permit: None,
         })
         .await?;

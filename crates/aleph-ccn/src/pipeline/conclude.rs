@@ -99,7 +99,7 @@ impl Conclude {
         for consequences in all {
             for settled in consequences.settled {
                 if let Some(reply) = settled.envelope.and_then(|envelope| envelope.reply) {
-                    let _ = reply.send(Err(error.clone()));
+                    reply.send(Err(error.clone()));
                 }
             }
             for end in consequences.ends {
@@ -129,7 +129,7 @@ impl Conclude {
                 }
             }
             if let Some(reply) = settled.envelope.and_then(|envelope| envelope.reply) {
-                let _ = reply.send(Ok(settled.outcome));
+                reply.send(Ok(settled.outcome));
             }
         }
         for end in consequences.ends {

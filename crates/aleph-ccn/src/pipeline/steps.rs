@@ -12,8 +12,8 @@ use super::conclude::Outlets;
 use super::verify::Verifier;
 use super::write::WriteStage;
 use super::{
-    AfterCommit, Answer, FEED, Job, Origin, PipelineError, PipelineOptions, ProcessedMessage, Retry, Shared,
-    Submission,
+    AfterCommit, Answer, FEED, Job, Origin, PipelineError, PipelineOptions, ProcessedMessage, Reply, Retry,
+    Shared, Submission,
 };
 use crate::files::{self, Files};
 use crate::metrics::Metrics;
@@ -57,7 +57,7 @@ impl Steps {
             awaited: None,
             confirmation: None,
             ticket: None,
-            reply: Some(reply),
+            reply: Some(Reply::One(reply)),
             permit: None,
         };
         self.queue(Job::Message(Box::new(submission)));

@@ -78,7 +78,7 @@ pub(crate) struct Envelope {
     pub(crate) awaited: Option<String>,
     /// The transaction that carries this copy.
     pub(crate) confirmation: Option<Box<ChainTx>>,
-    pub(crate) reply: Option<tokio::sync::oneshot::Sender<super::Answer>>,
+    pub(crate) reply: Option<super::Reply>,
     /// Held until the fate is on disk.
     pub(crate) _permit: Option<tokio::sync::OwnedSemaphorePermit>,
 }

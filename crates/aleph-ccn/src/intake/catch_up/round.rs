@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aleph_types::ItemHash;
 use futures_util::future::try_join;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet};
@@ -26,7 +26,7 @@ use super::source::Source;
 use crate::intake::exchange::{ExchangeError, WANTED_PAGE, count, read_count, read_snapshot, snapshot};
 use crate::intake::known::hashes_of;
 use crate::intake::snapshot::{Believed, believe};
-use crate::pipeline::{Origin, Outcome, PipelineError};
+use crate::pipeline::{Origin, Outcome};
 
 /// Questions for messages that are under way at a time to a node that brings something; to others one.
 const LANES: usize = 3;
@@ -403,14 +403,11 @@ impl<'a> Round<'a> {
         decisions.fates.spawn(async move {
             let _undecided = undecided;
             let tombstones = believed_of(&source, batch.forgotten, batch.forgets).await?;
-            let submit = async |(id, message)| {
-                Ok::<_, PipelineError>((id, pipeline.submit(message, Origin::CatchUp).await?))
-            };
-            let submitted: FuturesUnordered<_> = batch.messages.into_iter().map(submit).collect();
+            let (ids, messages): (Vec<_>, Vec<_>) = batch.messages.into_iter().unzip();
             // They are given to the pipeline before the messages, which may refer to them: it keeps that order.
             let buried = bury(&pipeline, tombstones);
-            let (buried, messages) = try_join(buried, submitted.try_collect()).await?;
-            Ok(Fates { messages, buried })
+            let (buried, fates) = try_join(buried, pipeline.submit_all(messages, Origin::CatchUp)).await?;
+            Ok(Fates { messages: ids.into_iter().zip(fates).collect(), buried })
         });
         drop(ahead);
         Ok(rest)
