@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::outcome::invalid;
 use super::room::{CONTENTS, Room, Rooms};
-use super::{Command, Job, MAX_CONTENT, Origin, PipelineError, Retry, Submission, VERIFY_BATCH};
+use super::{Command, Job, MAX_CONTENT, Origin, PipelineError, Retry, Submission, VERIFY_BATCH, give_way};
 use crate::files::Files;
 use crate::intake::Refusals;
 use crate::metrics::Metrics;
@@ -126,6 +126,7 @@ impl Verifier {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("verify-{index}"))
+            .start_handler(|_| give_way())
             .build()
             .map_err(|error| PipelineError::unavailable(format!("no verify threads: {error}")))?;
         Ok(Self { pool, files, metrics, contents: Rooms::default(), refusals })
