@@ -142,6 +142,23 @@ pub(crate) struct Submission {
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
+impl Submission {
+    /// A message that comes now, for the first time.
+    fn new(parsed: ParsedMessage, origin: Origin) -> Self {
+        Self {
+            parsed,
+            origin,
+            reception_time: crate::clock::now(),
+            waiting: None,
+            awaited: None,
+            confirmation: None,
+            ticket: None,
+            reply: None,
+            permit: None,
+        }
+    }
+}
+
 /// What the verify thread takes.
 pub(crate) enum Job {
     /// A message from outside.
@@ -258,8 +275,8 @@ impl Pipeline {
             metrics,
         };
         let (beside, handed_over) = conclude::beside();
-        let conclude = Conclude::new(writer.disk_log(), outlets.clone());
-        let mut stage = write::WriteStage::new(options, writer, outlets, Some(beside));
+        let conclude = Conclude::new(writer.disk_log(), outlets);
+        let mut stage = write::WriteStage::new(options, writer, conclude.clone(), Some(beside));
         stage.load_waiting()?;
         let verify = std::thread::Builder::new()
             .name("verify".into())
@@ -312,18 +329,7 @@ impl Pipeline {
                 reply.send(Ok(outcome));
                 continue;
             }
-            self.send(Submission {
-                parsed,
-                origin,
-                reception_time: crate::clock::now(),
-                waiting: None,
-                awaited: None,
-                confirmation: None,
-                ticket: None,
-                reply: Some(reply),
-                permit: None,
-            })
-            .await?;
+            self.send(Submission { reply: Some(reply), ..Submission::new(parsed, origin) }).await?;
         }
         answers.all().await.into_iter().collect()
     }
@@ -341,18 +347,8 @@ impl Pipeline {
             return Ok(outcome);
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Submission {
-            parsed,
-            origin,
-            reception_time: crate::clock::now(),
-            waiting: None,
-            awaited: None,
-            confirmation: None,
-            ticket: None,
-            reply: Some(Reply::One(reply)),
-            permit,
-        })
-        .await?;
+        let reply = Some(Reply::One(reply));
+        self.send(Submission { reply, permit, ..Submission::new(parsed, origin) }).await?;
         answer.await.map_err(|_| PipelineError::Stopped)?
     }
 
@@ -369,18 +365,9 @@ impl Pipeline {
         trusted: bool,
     ) -> Result<Outcome, PipelineError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Submission {
-            parsed,
-            origin: if trusted { Origin::Contract } else { Origin::Chain },
-            reception_time: crate::clock::now(),
-            waiting: None,
-            awaited: None,
-            confirmation: Some(Box::new(tx)),
-            ticket: None,
-            reply: Some(Reply::One(reply)),
-            permit: None,
-        })
-        .await?;
+        let origin = if trusted { Origin::Contract } else { Origin::Chain };
+        let (confirmation, reply) = (Some(Box::new(tx)), Some(Reply::One(reply)));
+        self.send(Submission { confirmation, reply, ..Submission::new(parsed, origin) }).await?;
         answer.await.map_err(|_| PipelineError::Stopped)?
     }
 
@@ -410,17 +397,7 @@ impl Pipeline {
             ticket.report(Verdict::Ignore);
             return;
         }
-        let submission = Submission {
-            parsed,
-            origin: Origin::Gossip,
-            reception_time: crate::clock::now(),
-            waiting: None,
-            awaited: None,
-            confirmation: None,
-            ticket: Some(ticket),
-            reply: None,
-            permit: None,
-        };
+        let submission = Submission { ticket: Some(ticket), ..Submission::new(parsed, Origin::Gossip) };
         // A pipeline that stops needs no gossip: the message comes again by catching up.
         let _ = self.send(submission).await;
     }

@@ -78,13 +78,12 @@ pub enum StoreError {
     },
     /// The disk did not take what was written, and may have less of it than can be read now.
     #[error(
-        "the disk did not take what was written; start the node anew: it goes on with what the disk has, and \
+        "the disk did not take what was written ({reason}); start the node anew: it goes on with what the disk has, and \
          gets the rest from other nodes"
     )]
     NotDurable {
         /// What the system said.
-        #[source]
-        source: std::io::Error,
+        reason: String,
     },
     /// The store was closed while a query waited.
     #[error("the database is closed")]

@@ -87,13 +87,11 @@ impl Conclude {
 
     /// Tells everybody that nothing was stored, as far as can be promised.
     pub(super) fn failed(&self, all: Vec<Consequences>, error: StoreError) {
-        let text = match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
+        let text = error.to_string();
         // said once, not for each of the thousands that come while the trouble lasts
         if self.outlets.shared.trouble.lock().replace(text.clone()).as_ref() != Some(&text) {
-            tracing::error!(error = %text, "messages can't be stored");
+            let messages: usize = all.iter().map(|consequences| consequences.settled.len()).sum();
+            tracing::error!(error = %text, messages, "messages can't be stored");
         }
         let error = PipelineError::from(error);
         for consequences in all {

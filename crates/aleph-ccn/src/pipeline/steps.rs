@@ -8,7 +8,7 @@ use aleph_types::{ItemHash, ParsedMessage};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::conclude::Outlets;
+use super::conclude::{Conclude, Outlets};
 use super::verify::Verifier;
 use super::write::WriteStage;
 use super::{
@@ -40,8 +40,9 @@ impl Steps {
         let (shared, metrics) = (Arc::new(Shared::default()), Arc::new(Metrics::default()));
         let refusals = Arc::clone(&shared.refusals);
         let verifier = Verifier::new(1, files, Arc::clone(&metrics), refusals)?;
+        let log = writer.disk_log();
         let outlets = Outlets { jobs: sender.clone(), shared, feed, after_commit, metrics };
-        let mut stage = WriteStage::new(options, writer, outlets, None);
+        let mut stage = WriteStage::new(options, writer, Conclude::new(log, outlets), None);
         stage.load_waiting()?;
         Ok(Self { verifier, stage, jobs, sender, feed: listener, after })
     }
@@ -49,17 +50,7 @@ impl Steps {
     /// Puts a message into the queue.
     pub(crate) fn submit(&self, parsed: ParsedMessage, origin: Origin) -> Waiting {
         let (reply, waiting) = oneshot::channel();
-        let submission = Submission {
-            parsed,
-            origin,
-            reception_time: crate::clock::now(),
-            waiting: None,
-            awaited: None,
-            confirmation: None,
-            ticket: None,
-            reply: Some(Reply::One(reply)),
-            permit: None,
-        };
+        let submission = Submission { reply: Some(Reply::One(reply)), ..Submission::new(parsed, origin) };
         self.queue(Job::Message(Box::new(submission)));
         waiting
     }

@@ -45,11 +45,10 @@ impl WriteStage {
     pub(crate) fn new(
         options: PipelineOptions,
         writer: Writer,
-        outlets: Outlets,
+        conclude: Conclude,
         beside: Option<Beside>,
     ) -> Self {
         let waited_on = HashMap::new();
-        let conclude = Conclude::new(writer.disk_log(), outlets);
         Self { options, writer, conclude, beside, waited_on, missed: false, fails: false }
     }
 
@@ -552,14 +551,9 @@ fn parse_row(row: &PendingMessage) -> Option<ParsedMessage> {
 fn resubmission(row: PendingMessage) -> Option<Submission> {
     let parsed = parse_row(&row)?;
     Some(Submission {
-        parsed,
-        origin: Origin::from_word(&row.origin).unwrap_or(Origin::CatchUp),
         reception_time: row.reception_time,
         waiting: Some(row.id),
         awaited: Some(row.waits_on),
-        confirmation: None,
-        ticket: None,
-        reply: None,
-        permit: None,
+        ..Submission::new(parsed, Origin::from_word(&row.origin).unwrap_or(Origin::CatchUp))
     })
 }

@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::StoreError;
@@ -24,7 +23,8 @@ struct Log {
     path: PathBuf,
     /// The writer's connection keeps the file as long as it is open.
     file: OnceLock<File>,
-    failed: AtomicBool,
+    /// What the system said when it could not be synchronised.
+    failed: OnceLock<String>,
 }
 
 impl DiskLog {
@@ -38,11 +38,7 @@ impl DiskLog {
         let mut path = database.to_owned().into_os_string();
         path.push("-wal");
         Self {
-            log: Some(Arc::new(Log {
-                path: path.into(),
-                file: OnceLock::new(),
-                failed: AtomicBool::new(false),
-            })),
+            log: Some(Arc::new(Log { path: path.into(), file: OnceLock::new(), failed: OnceLock::new() })),
         }
     }
 
@@ -59,18 +55,16 @@ impl DiskLog {
             None => File::open(&log.path).and_then(|file| log.file.get_or_init(|| file).sync_data()),
         };
         synced.map_err(|source| {
-            log.failed.store(true, Ordering::Relaxed);
-            StoreError::NotDurable { source }
+            let reason = log.failed.get_or_init(|| source.to_string()).clone();
+            StoreError::NotDurable { reason }
         })
     }
 
     /// An error once a [`DiskLog::sync`] has failed.
     pub(crate) fn is_sound(&self) -> Result<(), StoreError> {
-        match &self.log {
-            Some(log) if log.failed.load(Ordering::Relaxed) => {
-                Err(StoreError::NotDurable { source: std::io::Error::other("it was told so before") })
-            }
-            _ => Ok(()),
+        match self.log.as_ref().and_then(|log| log.failed.get()) {
+            Some(reason) => Err(StoreError::NotDurable { reason: reason.clone() }),
+            None => Ok(()),
         }
     }
 }
