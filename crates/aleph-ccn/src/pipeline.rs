@@ -14,6 +14,7 @@
 //! message never waits for company.
 
 mod collected;
+mod computing;
 mod conclude;
 mod known;
 mod outcome;
@@ -41,6 +42,8 @@ use crate::files::{self, Files};
 use crate::intake::Refusals;
 use crate::metrics::Metrics;
 pub(crate) use collected::Collected;
+pub(crate) use computing::Computing;
+use computing::give_way;
 use conclude::{Conclude, Outlets};
 use known::Known;
 pub(crate) use outcome::Answer;
@@ -70,17 +73,6 @@ const FEED: usize = 16_384;
 
 /// Largest content that is fetched for a message that is not inline.
 pub(crate) const MAX_CONTENT: u64 = 16 * 1024 * 1024;
-
-/// How much nicer the threads are that work beside the writer: of a busy core they get a third of what it gets.
-#[cfg(target_os = "linux")]
-const GIVES_WAY: i32 = 5;
-
-/// Has the calling thread give way to the writer, which everything waits for: there is only one.
-fn give_way() {
-    // Elsewhere this is the whole process's to have. Where the system refuses, all are equal.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(GIVES_WAY);
-}
 
 /// How the pipeline is set up.
 #[derive(Debug, Clone)]
@@ -212,6 +204,7 @@ pub struct Pipeline {
     feed: broadcast::Sender<Arc<ProcessedMessage>>,
     shared: Arc<Shared>,
     store: Store,
+    computing: Computing,
 }
 
 /// What the handle and the writer share.
@@ -266,7 +259,8 @@ impl Pipeline {
         let (feed, _) = broadcast::channel(FEED);
         let shared = Arc::new(Shared::default());
         let refusals = Arc::clone(&shared.refusals);
-        let verifier = verify::Verifier::new(options.verify_threads, files, Arc::clone(&metrics), refusals)?;
+        let computing = Computing::start(options.verify_threads)?;
+        let verifier = verify::Verifier::new(computing.clone(), files, Arc::clone(&metrics), refusals);
         let outlets = Outlets {
             jobs: jobs.clone(),
             shared: Arc::clone(&shared),
@@ -280,7 +274,10 @@ impl Pipeline {
         stage.load_waiting()?;
         let verify = std::thread::Builder::new()
             .name("verify".into())
-            .spawn(move || verifier.run(&to_verify, &batches))
+            .spawn(move || {
+                give_way();
+                verifier.run(&to_verify, &batches);
+            })
             .map_err(PipelineError::thread)?;
         let write = std::thread::Builder::new()
             .name("write".into())
@@ -294,7 +291,13 @@ impl Pipeline {
             })
             .map_err(PipelineError::thread)?;
         let permits = Arc::new(Semaphore::new(INSIDE));
-        Ok((Pipeline { jobs, permits, feed, shared, store }, PipelineThreads { verify, write, conclude }))
+        let pipeline = Pipeline { jobs, permits, feed, shared, store, computing };
+        Ok((pipeline, PipelineThreads { verify, write, conclude }))
+    }
+
+    /// The threads for what takes the processor a while, so that the writer does not wait for it.
+    pub(crate) fn computing(&self) -> &Computing {
+        &self.computing
     }
 
     /// Lets the threads end after everything that was submitted before.

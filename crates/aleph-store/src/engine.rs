@@ -7,6 +7,7 @@
 
 mod error;
 mod fold;
+mod gather;
 mod known;
 mod log;
 mod page_cache;

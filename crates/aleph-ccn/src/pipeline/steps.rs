@@ -8,6 +8,7 @@ use aleph_types::{ItemHash, ParsedMessage};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::computing::Computing;
 use super::conclude::{Conclude, Outlets};
 use super::verify::Verifier;
 use super::write::WriteStage;
@@ -39,7 +40,7 @@ impl Steps {
         let (after_commit, after) = mpsc::channel(super::OUTLET);
         let (shared, metrics) = (Arc::new(Shared::default()), Arc::new(Metrics::default()));
         let refusals = Arc::clone(&shared.refusals);
-        let verifier = Verifier::new(1, files, Arc::clone(&metrics), refusals)?;
+        let verifier = Verifier::new(Computing::start(1)?, files, Arc::clone(&metrics), refusals);
         let log = writer.disk_log();
         let outlets = Outlets { jobs: sender.clone(), shared, feed, after_commit, metrics };
         let mut stage = WriteStage::new(options, writer, Conclude::new(log, outlets), None);

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use super::outcome::invalid;
 use super::room::{CONTENTS, Room, Rooms};
-use super::{Command, Job, MAX_CONTENT, Origin, PipelineError, Retry, Submission, VERIFY_BATCH, give_way};
+use super::{Command, Computing, Job, MAX_CONTENT, Origin, Retry, Submission, VERIFY_BATCH};
 use crate::files::Files;
 use crate::intake::Refusals;
 use crate::metrics::Metrics;
@@ -109,7 +109,7 @@ fn shares_work(job: &Job) -> bool {
 }
 
 pub(crate) struct Verifier {
-    pool: rayon::ThreadPool,
+    computing: Computing,
     files: Files,
     metrics: Arc<Metrics>,
     contents: Rooms,
@@ -118,18 +118,12 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     pub(crate) fn new(
-        threads: usize,
+        computing: Computing,
         files: Files,
         metrics: Arc<Metrics>,
         refusals: Arc<Refusals>,
-    ) -> Result<Self, PipelineError> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("verify-{index}"))
-            .start_handler(|_| give_way())
-            .build()
-            .map_err(|error| PipelineError::unavailable(format!("no verify threads: {error}")))?;
-        Ok(Self { pool, files, metrics, contents: Rooms::default(), refusals })
+    ) -> Self {
+        Self { computing, files, metrics, contents: Rooms::default(), refusals }
     }
 
     /// Runs until [`Job::Stop`].
@@ -187,7 +181,9 @@ impl Verifier {
         } else if batch.iter().any(shares_work) {
             self.prepare_with_groups(batch)
         } else {
-            self.pool.install(|| batch.par_drain(..).filter_map(|job| self.prepare(job)).collect())
+            self.computing
+                .pool()
+                .install(|| batch.par_drain(..).filter_map(|job| self.prepare(job)).collect())
         }
     }
 
@@ -207,7 +203,8 @@ impl Verifier {
     fn prepare_with_groups(&self, batch: &mut Vec<Job>) -> Vec<Work> {
         let (together, alone): (Vec<_>, Vec<_>) =
             batch.drain(..).enumerate().partition(|(_, job)| shares_work(job));
-        let most = together.len().div_ceil(self.pool.current_num_threads()).clamp(1, MOST_TOGETHER);
+        let most =
+            together.len().div_ceil(self.computing.pool().current_num_threads()).clamp(1, MOST_TOGETHER);
         let mut groups: Vec<Vec<(usize, Submission)>> = Vec::new();
         let mut group = Vec::new();
         for (place, job) in together {
@@ -221,7 +218,7 @@ impl Verifier {
         if !group.is_empty() {
             groups.push(group);
         }
-        let mut work: Vec<(usize, Work)> = self.pool.install(|| {
+        let mut work: Vec<(usize, Work)> = self.computing.pool().install(|| {
             let (mut of_groups, of_others): (Vec<_>, Vec<_>) = rayon::join(
                 || groups.into_par_iter().flat_map_iter(|group| self.check_together(group)).collect(),
                 || {

@@ -78,7 +78,12 @@ impl Folding {
                 let database = self.database.clone();
                 let pass = std::thread::Builder::new().name("fold".to_owned());
                 // Without a thread, the next commit tries again, and the last resort needs none.
-                self.pass = pass.spawn(move || fold(&database)).ok();
+                self.pass = pass
+                    .spawn(move || {
+                        give_way();
+                        fold(&database)
+                    })
+                    .ok();
                 self.next = pages.saturating_add(self.bounds.again);
             }
             Step::Here => {
@@ -115,6 +120,13 @@ impl Drop for Folding {
     fn drop(&mut self) {
         self.end_pass();
     }
+}
+
+/// Has the calling thread give way to the writer on a busy core.
+fn give_way() {
+    // Elsewhere this is the whole process's to have. Where the system refuses, both are equal.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(5);
 }
 
 /// Folds in what is in the log now, as far as nobody reads what was before; returns how much of the log is

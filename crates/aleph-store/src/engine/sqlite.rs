@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
 use super::fold::Folding;
 use super::known::KnownStatuses;
 use super::log::DiskLog;
-use super::{Row, Value, page_cache};
+use super::{Row, Value, gather, page_cache};
 use crate::StoreError;
 
 /// Most page cache of the writer and of one reader, in KiB; taken as it is needed. The writer's holds the
@@ -40,7 +40,10 @@ impl SqliteSession {
                 .map_err(|source| StoreError::Folder { path: folder.into(), source })?;
         }
         page_cache::install();
-        let mut connection = Connection::open(path)?;
+        let mut connection = match gather::name() {
+            Some(name) => Connection::open_with_flags_and_vfs(path, OpenFlags::default(), name)?,
+            None => Connection::open(path)?,
+        };
         // Readers see the last commit while the writer works. The log is synchronised by `DiskLog`; SQLite
         // does it before it is folded in, which is all that the order of commits needs.
         connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -11,6 +11,7 @@ use super::source::Source;
 use crate::intake::exchange::{self, ExchangeError, Line, lines_of, read_lines, want};
 use crate::intake::known::id_of;
 use crate::intake::snapshot::{Believed, hash_of};
+use crate::pipeline::Computing;
 
 /// Bytes of texts after which a batch is handed over, and the rest asked for later: an answer of long texts
 /// is a batch.
@@ -130,13 +131,16 @@ impl Batch {
 }
 
 /// Asks for a part until it is here, or enough of it.
-pub(super) async fn fetch(source: &Source, mut part: Part) -> Result<Batch, CatchUpError> {
+pub(super) async fn fetch(
+    source: &Source,
+    computing: &Computing,
+    mut part: Part,
+) -> Result<Batch, CatchUpError> {
     let mut batch = Batch::default();
     loop {
         let of_chunk = matches!(part, Part::Chunk { .. });
         let packed = source.ask(part.question()).await?;
-        let reading = tokio::task::spawn_blocking(move || Answer::read(&packed, of_chunk));
-        let answer = reading.await.map_err(|_| CatchUpError::Stopping)??;
+        let answer = computing.run(move || Answer::read(&packed, of_chunk)).await??;
         batch.bytes += answer.bytes;
         batch.partly_here |= matches!(part, Part::Chunk { partly_here: true, .. });
         let rest = part.taken(&answer)?;

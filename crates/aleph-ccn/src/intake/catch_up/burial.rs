@@ -11,11 +11,12 @@ use futures_util::future::{try_join, try_join_all};
 use super::CatchUpError;
 use super::source::Source;
 use crate::intake::tombstones::{Tombstone, judge};
-use crate::pipeline::{Origin, Pipeline, PipelineError};
+use crate::pipeline::{Computing, Origin, Pipeline, PipelineError};
 
 /// Those of the messages that were forgotten before this node could get them of which that is believed.
 pub(super) async fn believed_of(
     source: &Source,
+    computing: &Computing,
     forgotten: Vec<Skeleton>,
     forgets: HashMap<String, ParsedMessage>,
 ) -> Result<Vec<Tombstone>, CatchUpError> {
@@ -23,10 +24,9 @@ pub(super) async fn believed_of(
         return Ok(Vec::new());
     }
     let trusted = source.trusted;
-    let judged = tokio::task::spawn_blocking(move || {
-        forgotten.iter().map(|skeleton| judge(skeleton, &forgets, trusted)).collect::<Vec<_>>()
-    });
-    let judged = judged.await.map_err(|_| CatchUpError::Stopping)?;
+    let judging = computing
+        .run(move || forgotten.iter().map(|skeleton| judge(skeleton, &forgets, trusted)).collect::<Vec<_>>());
+    let judged = judging.await?;
     let believed = judged.into_iter().filter_map(|verdict| {
         verdict
             .inspect_err(|doubt| {

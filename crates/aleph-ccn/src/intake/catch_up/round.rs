@@ -148,8 +148,8 @@ impl<'a> Round<'a> {
             told => told?,
         };
         let from = source.peer;
-        let believed = tokio::task::spawn_blocking(move || believe(&told, from));
-        let believed = Arc::new(believed.await.map_err(|_| CatchUpError::Stopping)??);
+        let believed = self.catch_up.pipeline.computing().run(move || believe(&told, from)).await??;
+        let believed = Arc::new(believed);
         let lacking = self.lacking_chunks(&believed).await?;
         let chunks = &believed.manifest.chunks;
         let wanted = lacking.iter().map(|(index, ours)| {
@@ -334,7 +334,7 @@ impl<'a> Round<'a> {
             Some((page, ahead)) => (Some(page), ahead),
             None => (None, self.catch_up.shared.claims.ahead(WANTED_PAGE).await?),
         };
-        let mut batch = fetch(self.source, part).await?;
+        let mut batch = fetch(self.source, self.catch_up.pipeline.computing(), part).await?;
         self.leave_waiting(&mut batch);
         let metrics = &self.catch_up.metrics.catching_up;
         let peer = &self.source.name;
@@ -402,7 +402,8 @@ impl<'a> Round<'a> {
         let source = Arc::clone(self.source);
         decisions.fates.spawn(async move {
             let _undecided = undecided;
-            let tombstones = believed_of(&source, batch.forgotten, batch.forgets).await?;
+            let tombstones =
+                believed_of(&source, pipeline.computing(), batch.forgotten, batch.forgets).await?;
             let (ids, messages): (Vec<_>, Vec<_>) = batch.messages.into_iter().unzip();
             // They are given to the pipeline before the messages, which may refer to them: it keeps that order.
             let buried = bury(&pipeline, tombstones);
