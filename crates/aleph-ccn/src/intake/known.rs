@@ -12,7 +12,7 @@ use aleph_store::{AcceptedItem, Store, StoreError};
 use aleph_types::{ItemHash, Timestamp};
 use negentropy::{Bound, Error, Id, Item, NegentropyStorageBase};
 
-use super::snapshot::{CHUNK, Chunk, Pinned, SNAPSHOTS, hash_of};
+use super::snapshot::{CHUNK, Chunk, Pinned, SNAPSHOTS};
 use crate::clock;
 
 /// Rows that are read from the database at once.
@@ -123,10 +123,9 @@ impl KnownSet {
         self.items.len()
     }
 
-    /// How many elements are from `chunk`'s first one to before the next chunk's, and their hash.
-    pub(crate) fn of_chunk(&self, chunk: &Chunk, next: Option<&Chunk>) -> (usize, [u8; 32]) {
-        let items = self.between(&chunk.first(), next.map(Chunk::first).as_ref());
-        (items.len(), hash_of(items.iter().map(|item| item.id.to_bytes()).collect()))
+    /// How many elements are from `chunk`'s first one to before the next chunk's.
+    pub(crate) fn count_of(&self, chunk: &Chunk, next: Option<&Chunk>) -> usize {
+        self.between(&chunk.first(), next.map(Chunk::first).as_ref()).len()
     }
 
     fn between(&self, first: &Item, next: Option<&Item>) -> &[Item] {

@@ -74,6 +74,32 @@ async fn an_empty_node_gets_everything_over_libp2p_from_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_had_a_part_fetches_the_other_part() {
+    let first = gossiping(Vec::new()).await;
+    let author = Author::new(1);
+    fill(&first, &author, 2 * MANY).await;
+    // The older half, and of the later one what is in some chunks' middle, too little to be most of one.
+    let second = TestNode::start().await;
+    fill(&second, &author, MANY).await;
+    let later = (3500..3600).map(|number| author.note(f64::from(number), "TEST", json!(number)));
+    let later: Vec<Value> = later.collect();
+    second.process(&later.iter().collect::<Vec<_>>()).await;
+    let folder = second.stop_and_keep().await;
+    let peer = address(&first).await;
+    let second = TestNode::start_in(folder, |config| {
+        config.p2p.enabled = true;
+        config.p2p.listen = "/ip4/127.0.0.1/tcp/0".to_owned();
+        config.p2p.key_type = aleph_ccn::KeyKind::Ed25519;
+        config.p2p.peers = vec![peer];
+    })
+    .await;
+    let sync = until_same(&second, &first).await;
+    assert_eq!(second.node.metrics.caught_up.get(), u64::from(MANY) - 100, "{sync}");
+    second.stop().await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_stopped_node_had_is_not_fetched_again() {
     let first = gossiping(Vec::new()).await;
     let author = Author::new(1);

@@ -40,8 +40,10 @@ const OPEN: usize = 8192;
 /// Messages that wait here and are asked for, a frame: they may have been forgotten elsewhere.
 const WAITING: usize = 256;
 
-/// Who lacks so many messages, and as many as it has, begins with a snapshot.
+/// Who lacks so many messages, and this part of what it has, begins with a snapshot: its chunks need no
+/// comparison, and nothing is looked up that is not here.
 const SNAPSHOT_FROM: u64 = 2048;
+const SNAPSHOT_PART: u64 = 16;
 
 /// How often a long catching up is told in the log.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -117,7 +119,7 @@ impl<'a> Round<'a> {
         Ok(if lacked { End::Useful } else { End::Done })
     }
 
-    /// Fetches a snapshot, if this node lacks most of what the other one has, and no other exchange does.
+    /// Fetches chunks of a snapshot, if this node lacks much of what the other one has, and no other exchange does.
     async fn begin_with_snapshot(
         &self,
         theirs: u64,
@@ -126,7 +128,7 @@ impl<'a> Round<'a> {
         let claims = &self.catch_up.shared.claims;
         loop {
             let ours = self.catch_up.exchange.with_known(|known| known.len() as u64).await?;
-            if theirs.saturating_sub(ours) < SNAPSHOT_FROM.max(ours) {
+            if theirs.saturating_sub(ours) < SNAPSHOT_FROM.max(ours / SNAPSHOT_PART) {
                 return Ok(());
             }
             if let Some(_right) = claims.snapshot(self.source) {
@@ -136,7 +138,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Fetches those chunks of a snapshot that are not here as they are there.
+    /// Fetches those chunks of a snapshot of which most is lacking here; the comparison finds the rest.
     async fn fetch_snapshot(&self, decisions: &mut Decisions<'_>) -> Result<(), CatchUpError> {
         let source = self.source;
         let told = match read_snapshot(&source.ask(snapshot()).await?) {
@@ -178,16 +180,17 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Chunks that are not here as they are there, and how many elements of each are here.
+    /// Chunks of which at least half is lacking here, and how many elements of each are here.
     async fn lacking_chunks(&self, believed: &Arc<Believed>) -> Result<Vec<(usize, usize)>, CatchUpError> {
         let snapshot = Arc::clone(believed);
         let lacking = self.catch_up.exchange.with_known(move |known| {
             let chunks = &snapshot.manifest.chunks;
             let ours = chunks.iter().enumerate().map(|(index, chunk)| {
-                let (count, hash) = known.of_chunk(chunk, chunks.get(index + 1));
-                (index, count, hash == chunk.hash)
+                (index, known.count_of(chunk, chunks.get(index + 1)), chunk.count as usize)
             });
-            ours.filter(|(.., equal)| !equal).map(|(index, count, _)| (index, count)).collect()
+            ours.filter(|(_, ours, theirs)| ours * 2 <= *theirs)
+                .map(|(index, ours, _)| (index, ours))
+                .collect()
         });
         Ok(lacking.await?)
     }
