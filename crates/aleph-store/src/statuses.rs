@@ -86,26 +86,59 @@ pub(crate) fn prefetch(session: &Session, hashes: &[String]) -> Result<(), Store
     for hash in hashes {
         session.know_status(hash, None);
     }
+    each_status(session, hashes, |hash, status, message| session.know_status(hash, Some((status, message))))
+}
+
+/// Most hashes that one question is about.
+const ASKED_AT_ONCE: usize = 2048;
+
+/// Those of `hashes` that are on record with a status that `counts`. Many are asked about together: one by one,
+/// each question costs several microseconds, of which looking it up is the smaller part.
+pub(crate) fn with_status(
+    session: &Session,
+    hashes: &[ItemHash],
+    counts: impl Fn(MessageStatus) -> bool,
+) -> Result<HashSet<String>, StoreError> {
+    let mut found = HashSet::new();
+    for some in hashes.chunks(ASKED_AT_ONCE) {
+        let some: Vec<String> = some.iter().map(|hash| hash.as_str().to_owned()).collect();
+        each_status(session, &some, |hash, status, _| {
+            if counts(status) {
+                found.insert(hash.to_owned());
+            } else {
+                found.remove(hash);
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+/// Tells what is on record of `hashes`; of one that both tables know, what is right comes last.
+fn each_status(
+    session: &Session,
+    hashes: &[String],
+    mut told: impl FnMut(&str, MessageStatus, Option<i64>),
+) -> Result<(), StoreError> {
     let starts: HashSet<&str> = hashes.iter().map(|hash| start_of(hash, START_CHARS)).collect();
     let starts: Vec<String> = starts.into_iter().map(str::to_owned).collect();
-    let stored = format!(
-        "SELECT m.item_hash, m.seq FROM messages m INDEXED BY messages_hash \
-         WHERE {HASH_START} IN (SELECT value FROM json_each(?)) \
-         AND m.item_hash IN (SELECT value FROM json_each(?))"
-    );
-    session.each(&stored, values![&starts[..], hashes], |row| {
-        session.know_status(row.text(0)?, Some((MessageStatus::Processed, Some(row.int(1)?))));
+    session.each(STORED, values![&starts[..], hashes], |row| {
+        told(row.text(0)?, MessageStatus::Processed, Some(row.int(1)?));
         Ok(())
     })?;
-    session.each(
-        "SELECT item_hash, status, message FROM statuses WHERE item_hash IN (SELECT value FROM json_each(?1))",
-        values![hashes],
-        |row| {
-            session.know_status(row.text(0)?, Some((row.word(1, "status")?, row.opt_int(2)?)));
-            Ok(())
-        },
-    )
+    session.each(RECORDED, values![hashes], |row| {
+        told(row.text(0)?, row.word(1, "status")?, row.opt_int(2)?);
+        Ok(())
+    })
 }
+
+/// Stored messages among hashes, of which the beginnings are told too, as the index of hashes has them.
+pub(crate) const STORED: &str = "SELECT m.item_hash, m.seq FROM messages m INDEXED BY messages_hash \
+     WHERE substr(m.item_hash, 1, 12) IN (SELECT value FROM json_each(?)) \
+     AND m.item_hash IN (SELECT value FROM json_each(?))";
+
+/// Rows of their own among hashes.
+pub(crate) const RECORDED: &str =
+    "SELECT item_hash, status, message FROM statuses WHERE item_hash IN (SELECT value FROM json_each(?1))";
 
 /// Sets the status of a hash and returns the one before. The first reception time stays. Of a message that
 /// is processed, the row follows this call.

@@ -4,7 +4,7 @@ use aleph_types::wire::Envelope;
 use aleph_types::{ErrorCode, ItemHash, ItemType, Message, MessageStatus, Rejection, Timestamp};
 
 use crate::engine::{Row, Session, values};
-use crate::statuses::{set_status, status_of};
+use crate::statuses::{set_status, status_of, with_status};
 use crate::{Store, StoreError, Transaction};
 
 /// One processed message in this node's order of processing.
@@ -112,14 +112,8 @@ impl Store {
     /// Those of `hashes` that this node has not met, or has rejected.
     pub async fn missing(&self, hashes: Vec<ItemHash>) -> Result<Vec<ItemHash>, StoreError> {
         self.read(move |session| {
-            let mut missing = Vec::new();
-            for hash in hashes {
-                match status_of(session, hash.as_str())? {
-                    None | Some((MessageStatus::Rejected, _)) => missing.push(hash),
-                    Some(_) => {}
-                }
-            }
-            Ok(missing)
+            let met = with_status(session, &hashes, |status| status != MessageStatus::Rejected)?;
+            Ok(hashes.into_iter().filter(|hash| !met.contains(hash.as_str())).collect())
         })
         .await
     }
@@ -127,15 +121,10 @@ impl Store {
     /// Those of `hashes` whose fate is final and not a refusal: another copy changes nothing.
     pub async fn settled(&self, hashes: Vec<ItemHash>) -> Result<Vec<ItemHash>, StoreError> {
         self.read(move |session| {
-            let mut settled = Vec::new();
-            for hash in hashes {
-                match status_of(session, hash.as_str())? {
-                    // A waiting copy may be another signer's, and be refused in the end.
-                    None | Some((MessageStatus::Rejected | MessageStatus::Pending, _)) => {}
-                    Some(_) => settled.push(hash),
-                }
-            }
-            Ok(settled)
+            // A waiting copy may be another signer's, and be refused in the end.
+            let settles = |status| !matches!(status, MessageStatus::Rejected | MessageStatus::Pending);
+            let settled = with_status(session, &hashes, settles)?;
+            Ok(hashes.into_iter().filter(|hash| settled.contains(hash.as_str())).collect())
         })
         .await
     }

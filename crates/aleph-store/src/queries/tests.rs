@@ -14,6 +14,7 @@ use super::files::FileQuery;
 use super::message_filter::Start;
 use super::{SortOrder, files, sql};
 use crate::engine::{PostgresSession, Session, values};
+use crate::statuses::{RECORDED, START_CHARS, STORED};
 use crate::{Location, PostgresUrl, StoreError, migrations, store};
 
 const ROWS: i64 = 6_000;
@@ -130,6 +131,7 @@ on_both_engines!(
     what_is_kept_follows_every_change,
     every_list_of_what_is_gone,
     every_list_of_aggregates,
+    many_fates_at_once,
 );
 
 fn insert(session: &Session, number: i64) -> Result<(), StoreError> {
@@ -249,6 +251,27 @@ fn every_other_list_is_driven_by_an_index(session: &Session) {
         }
         let files = FileQuery { owner: "0xO1".into(), file: None, order, start: after(), limit: 20 };
         check_plan(session, &files::list_sql(&files), false, "files");
+    }
+}
+
+/// Each is looked up by its hash, and nothing is walked.
+fn many_fates_at_once(session: &Session) {
+    let hashes: Vec<String> = (0..50).map(|number| hash_of(number * 40)).collect();
+    let starts: Vec<String> = hashes.iter().map(|hash| hash[..START_CHARS].to_owned()).collect();
+    let (explain, column) = match session {
+        Session::Sqlite(_) => ("EXPLAIN QUERY PLAN", 3),
+        Session::Postgres(_) => ("EXPLAIN", 0),
+    };
+    for (sql, values, searches) in [
+        (STORED, values![&starts[..], &hashes[..]].to_vec(), "SEARCH m USING INDEX messages_hash (<expr>=?)"),
+        (RECORDED, values![&hashes[..]].to_vec(), "SEARCH statuses USING PRIMARY KEY (item_hash=?)"),
+    ] {
+        let plan = session.rows(&format!("{explain} {sql}"), &values, |row| row.string(column)).unwrap();
+        let is_searched = match session {
+            Session::Sqlite(_) => plan.iter().any(|step| step == searches),
+            Session::Postgres(_) => plan.iter().all(|step| !step.contains("Seq Scan on")),
+        };
+        assert!(is_searched, "{sql}\n{}", plan.join("\n"));
     }
 }
 

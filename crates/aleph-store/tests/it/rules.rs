@@ -30,7 +30,8 @@ on_both_engines!(
     the_longest_texts_fit_every_index,
     a_second_try_of_what_waited_takes_no_other_message_away,
     a_wrong_copy_does_not_keep_a_message_from_being_known_as_forgotten,
-    large_rights_are_read_anew_when_they_change
+    large_rights_are_read_anew_when_they_change,
+    what_is_lacking_and_what_is_settled
 );
 
 const OWNER: &str = "0xAaAaaAAAaaaAaAaAAaAaaAaAaaaaAAaAaAAAaAaA";
@@ -561,6 +562,42 @@ fn a_wrong_copy_does_not_keep_a_message_from_being_known_as_forgotten(engine: En
     assert_eq!(transaction.status(&hash).unwrap(), Some(MessageStatus::Forgotten));
     assert!(!transaction.reject(&hash, "{}", &rejection, at).unwrap(), "and stays so");
     transaction.commit().unwrap();
+}
+
+/// Of many hashes at once: unknown, processed, forgotten, waiting and rejected ones, in any order.
+fn what_is_lacking_and_what_is_settled(engine: Engine) {
+    let mut world = World::new(engine);
+    let mut asked: Vec<ItemHash> = (0..3000_u32).map(|n| ItemHash::sha256(&n.to_be_bytes())).collect();
+    let processed = world.accepted(OWNER, "POST", post());
+    let forgotten = world.accepted(OWNER, "POST", json!({ "type": "t", "content": {} }));
+    world.accepted(OWNER, "FORGET", json!({ "hashes": [forgotten.as_str()], "aggregates": [] }));
+    let (waiting, rejected) = (world.message(OWNER, "POST", post()), world.message(OWNER, "POST", post()));
+    let rejection = Rejection::bare(ErrorCode::ContentUnavailable);
+    let at = Timestamp::from_secs(1);
+    let mut transaction = world.writer.begin().unwrap();
+    let pending = NewPending {
+        message: &waiting.message,
+        envelope: "{}",
+        origin: "http",
+        waits_on: "content:x",
+        deadline: Timestamp::from_secs(2),
+        rejection: &rejection,
+        reception_time: at,
+    };
+    transaction.wait(pending).unwrap();
+    transaction.reject(&rejected.message.item_hash, "{}", &rejection, at).unwrap();
+    transaction.commit().unwrap();
+    let (waiting, rejected) = (waiting.message.item_hash, rejected.message.item_hash);
+
+    for (place, hash) in [(0, &processed), (700, &rejected), (2047, &forgotten), (2050, &waiting)] {
+        asked.insert(place, hash.clone());
+    }
+    let lacking = blocking(world.store.missing(asked.clone())).unwrap();
+    let known = [&processed, &forgotten, &waiting];
+    let expected: Vec<&ItemHash> = asked.iter().filter(|hash| !known.contains(hash)).collect();
+    assert_eq!(lacking.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(blocking(world.store.settled(asked)).unwrap(), [processed, forgotten]);
+    assert!(blocking(world.store.missing(Vec::new())).unwrap().is_empty());
 }
 
 /// SQLite gives the number of a row that is gone to the next one; a message that was woken twice comes with
