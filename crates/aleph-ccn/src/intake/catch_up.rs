@@ -42,6 +42,7 @@ mod claims;
 mod comparison;
 mod error;
 mod fruitless;
+mod lately;
 mod left_alone;
 mod progress;
 mod round;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::CatchUpError;
+use super::lately::Lately;
 use super::source::Source;
 
 /// Elements that are asked for, or here and not yet given to the pipeline, over all exchanges.
@@ -37,6 +38,8 @@ pub(super) struct Claims {
     snapshot: Mutex<Option<(u64, Arc<Source>)>>,
     /// None is any more.
     snapshot_over: Notify,
+    /// Held while elements are looked up.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +49,7 @@ struct Table {
     /// Exchanges that run, and those that ever began.
     running: usize,
     began: u64,
+    lately: Lately,
 }
 
 /// Bounded by what may be ahead and inside.
@@ -83,6 +87,7 @@ impl Default for Claims {
             inside: Arc::new(Semaphore::new(INSIDE)),
             snapshot: Mutex::new(None),
             snapshot_over: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -124,6 +129,7 @@ impl Drop for Page {
             if table.claims.get(id).is_some_and(|claim| claim.page == self.number) {
                 table.claims.remove(id);
             }
+            table.lately.decided(id);
         }
         drop(table);
         self.claims.changed.notify_waiters();
@@ -171,6 +177,28 @@ impl Claims {
         table.running += 1;
         table.began += 1;
         Running { claims: Arc::clone(self), began: table.began, was_alone: table.running == 1 }
+    }
+
+    /// Those of `ids` that lack here. `look_up` answers for those of which that is not known yet; several exchanges
+    /// look up one after the other, since they ask for the same.
+    pub(super) async fn lacking<Answer>(
+        &self,
+        ids: &[[u8; 32]],
+        look_up: impl FnOnce(Vec<[u8; 32]>) -> Answer,
+    ) -> Result<Vec<[u8; 32]>, CatchUpError>
+    where
+        Answer: Future<Output = Result<HashSet<[u8; 32]>, CatchUpError>>,
+    {
+        let _turn = self.turn.lock().await;
+        let unsure = self.table.lock().lately.unsure(ids, Instant::now());
+        if unsure.is_empty() {
+            return Ok(ids.to_vec());
+        }
+        let asked: HashSet<[u8; 32]> = unsure.iter().copied().collect();
+        let lacking = look_up(unsure).await?;
+        self.table.lock().lately.lack(&lacking, Instant::now());
+        let lacks = |id: &&[u8; 32]| lacking.contains(*id) || !asked.contains(*id);
+        Ok(ids.iter().filter(lacks).copied().collect())
     }
 
     /// Room for elements that are to be fetched; held until they are given to the pipeline.
