@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::CatchUpError;
 use super::lately::Lately;
@@ -182,23 +183,27 @@ impl Claims {
     /// Those of `ids` that lack here. `look_up` answers for those of which that is not known yet; several exchanges
     /// look up one after the other, since they ask for the same.
     pub(super) async fn lacking<Answer>(
-        &self,
-        ids: &[[u8; 32]],
-        look_up: impl FnOnce(Vec<[u8; 32]>) -> Answer,
+        self: &Arc<Self>,
+        ids: Vec<[u8; 32]>,
+        look_up: impl FnOnce(Vec<[u8; 32]>) -> Answer + Send + 'static,
     ) -> Result<Vec<[u8; 32]>, CatchUpError>
     where
-        Answer: Future<Output = Result<HashSet<[u8; 32]>, CatchUpError>>,
+        Answer: Future<Output = Result<HashSet<[u8; 32]>, CatchUpError>> + Send + 'static,
     {
-        let _turn = self.turn.lock().await;
-        let unsure = self.table.lock().lately.unsure(ids, Instant::now());
-        if unsure.is_empty() {
-            return Ok(ids.to_vec());
-        }
-        let asked: HashSet<[u8; 32]> = unsure.iter().copied().collect();
-        let lacking = look_up(unsure).await?;
-        self.table.lock().lately.lack(&lacking, Instant::now());
-        let lacks = |id: &&[u8; 32]| lacking.contains(*id) || !asked.contains(*id);
-        Ok(ids.iter().filter(lacks).copied().collect())
+        let claims = Arc::clone(self);
+        // A task: whoever asks may not be polled while it has the turn, and wait for somebody who wants it.
+        let looking = tokio::spawn(async move {
+            let _turn = claims.turn.lock().await;
+            let unsure = claims.table.lock().lately.unsure(&ids, Instant::now());
+            if unsure.is_empty() {
+                return Ok(ids);
+            }
+            let asked: HashSet<[u8; 32]> = unsure.iter().copied().collect();
+            let lacking = look_up(unsure).await?;
+            claims.table.lock().lately.lack(&lacking, Instant::now());
+            Ok(ids.into_iter().filter(|id| lacking.contains(id) || !asked.contains(id)).collect())
+        });
+        AbortOnDropHandle::new(looking).await.map_err(|_| CatchUpError::Stopping)?
     }
 
     /// Room for elements that are to be fetched; held until they are given to the pipeline.
@@ -291,6 +296,8 @@ async fn room(of: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit,
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     fn open(ids: impl IntoIterator<Item = u8>) -> Open {
@@ -348,5 +355,24 @@ mod tests {
         assert!(!second.is_alone(), "the first may have brought what the second finds lacking");
         drop(second);
         assert!(claims.begin().is_alone());
+    }
+
+    #[tokio::test]
+    async fn who_is_not_polled_holds_up_nobody() {
+        let claims = Arc::new(Claims::default());
+        let slow = |ids: Vec<[u8; 32]>| async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Ok(ids.into_iter().filter(|id| id[0] != 2).collect())
+        };
+        let mut first = pin!(claims.lacking(vec![[1; 32], [2; 32]], slow));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        // It has the turn now, and is left alone: as a lane is while the comparison goes on.
+        let asked = vec![[1; 32], [2; 32], [3; 32]];
+        let second = tokio::time::timeout(Duration::from_secs(10), claims.lacking(asked, slow));
+        assert_eq!(second.await.expect("in time").unwrap(), [[1; 32], [3; 32]]);
+        assert_eq!(first.await.unwrap(), [[1; 32]]);
+        let known = claims.lacking(vec![[1; 32], [3; 32]], |_| async { panic!("both are known to lack") });
+        assert_eq!(known.await.unwrap().len(), 2);
     }
 }

@@ -282,16 +282,16 @@ impl<'a> Round<'a> {
 
     /// Those of `ids` that this node has not met, or has refused.
     async fn lacking(&self, ids: &[[u8; 32]]) -> Result<Vec<[u8; 32]>, CatchUpError> {
-        let look_up = async |ids: Vec<[u8; 32]>| {
+        let (pipeline, store) = (self.catch_up.pipeline.clone(), self.catch_up.store.clone());
+        let look_up = |ids: Vec<[u8; 32]>| async move {
             let spell = move || ids.into_iter().map(|id| (id, hashes_of(&id))).collect::<Vec<_>>();
-            let spelt = self.catch_up.pipeline.computing().run(spell).await?;
+            let spelt = pipeline.computing().run(spell).await?;
             let candidates = spelt.iter().flat_map(|(_, hashes)| hashes.iter().cloned()).collect();
-            let unknown = self.catch_up.store.missing(candidates).await?;
-            let unknown: HashSet<ItemHash> = unknown.into_iter().collect();
+            let unknown: HashSet<ItemHash> = store.missing(candidates).await?.into_iter().collect();
             let lacks = |hashes: &[ItemHash]| hashes.iter().all(|hash| unknown.contains(hash));
             Ok(spelt.iter().filter(|(_, hashes)| lacks(hashes)).map(|(id, _)| *id).collect())
         };
-        self.catch_up.shared.claims.lacking(ids, look_up).await
+        self.catch_up.shared.claims.lacking(ids.to_vec(), look_up).await
     }
 
     /// Fetches a page of what is open. None if others fetch all of it.
