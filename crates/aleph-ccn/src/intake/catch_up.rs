@@ -134,6 +134,9 @@ impl CatchUp {
         rounds.schedule.keep(&sources.iter().map(|source| source.key.as_str()).collect());
         rounds.nodes = sources.len();
         for source in sources {
+            if let Some(round) = rounds.asking_by_url(&source) {
+                round.handle.abort();
+            }
             match rounds.asking(&source.key) {
                 // What it waits for was asked on a connection that is gone.
                 Some(round) if round.source.connected != source.connected && !round.is_good() => {
@@ -222,11 +225,54 @@ impl Rounds {
         self.under_way.values().find(|round| round.source.key == key)
     }
 
+    /// The round under way with the node of `source` that began by its URL, before it was known whose that is: asked
+    /// both ways, it would hand everything out twice. Whom the operator configured is not given up for a stranger
+    /// that names its URL.
+    fn asking_by_url(&self, source: &Source) -> Option<&UnderWay> {
+        let round = if source.key == source.name { None } else { self.asking(&source.name) };
+        round.filter(|round| source.trusted || !round.source.trusted)
+    }
+
     /// Ends the round that is of the least use, for others to have a turn.
     fn make_way(&self) {
         let longest = self.under_way.values().max_by_key(|round| round.source.idle());
         if let Some(round) = longest.filter(|round| round.source.idle() >= GIVES_WAY_AFTER) {
             round.handle.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aleph_p2p::PeerId;
+
+    use super::*;
+
+    fn source(name: &str, peer: Option<PeerId>, trusted: bool) -> Source {
+        let (url, client) = (name.starts_with("http").then(|| name.to_owned()), reqwest::Client::new());
+        let mut source = Source::new(name.to_owned(), peer, url, peer.is_none(), client);
+        source.trusted = trusted;
+        source
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_asked_by_its_url_is_recognised() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut rounds = Rounds::default();
+        for (name, trusted) in [("http://a", false), ("http://b", true)] {
+            let handle = rounds.tasks.spawn(std::future::pending());
+            let source = Arc::new(source(name, None, trusted));
+            rounds.under_way.insert(handle.id(), UnderWay { source, handle });
+        }
+        let asked = |name: &str, peer, trusted| {
+            let source = source(name, peer, trusted);
+            rounds.asking_by_url(&source).map(|round| round.source.name.clone())
+        };
+        let peer = Some(PeerId::random());
+        assert_eq!(asked("http://a", peer, false).as_deref(), Some("http://a"));
+        assert_eq!(asked("http://b", peer, true).as_deref(), Some("http://b"));
+        assert_eq!(asked("http://b", peer, false), None, "whoever names it");
+        assert_eq!(asked("http://a", None, false), None, "it is that round's own");
+        assert_eq!(asked("http://c", peer, false), None);
     }
 }

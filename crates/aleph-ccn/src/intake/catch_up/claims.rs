@@ -206,6 +206,12 @@ impl Claims {
         AbortOnDropHandle::new(looking).await.map_err(|_| CatchUpError::Stopping)?
     }
 
+    /// These are decided: whether they lack has to be looked up.
+    pub(super) fn decided(&self, ids: &[[u8; 32]]) {
+        let mut table = self.table.lock();
+        ids.iter().for_each(|id| table.lately.decided(id));
+    }
+
     /// Room for elements that are to be fetched; held until they are given to the pipeline.
     pub(super) async fn ahead(&self, elements: usize) -> Result<OwnedSemaphorePermit, CatchUpError> {
         room(&self.ahead, elements.min(AHEAD)).await
@@ -374,5 +380,12 @@ mod tests {
         assert_eq!(first.await.unwrap(), [[1; 32]]);
         let known = claims.lacking(vec![[1; 32], [3; 32]], |_| async { panic!("both are known to lack") });
         assert_eq!(known.await.unwrap().len(), 2);
+        // A snapshot brought one of them, which is no page of anybody's.
+        claims.decided(&[[1; 32]]);
+        let unsure = claims.lacking(vec![[1; 32], [3; 32]], |ids| async move {
+            assert_eq!(ids, [[1; 32]]);
+            Ok(HashSet::new())
+        });
+        assert_eq!(unsure.await.unwrap(), [[3; 32]]);
     }
 }

@@ -404,7 +404,7 @@ impl<'a> Round<'a> {
             }
         };
         let undecided = Undecided { _page: page, _inside: inside };
-        let pipeline = self.catch_up.pipeline.clone();
+        let (pipeline, claims) = (self.catch_up.pipeline.clone(), Arc::clone(&self.catch_up.shared.claims));
         let source = Arc::clone(self.source);
         decisions.fates.spawn(async move {
             let _undecided = undecided;
@@ -414,6 +414,7 @@ impl<'a> Round<'a> {
             // They are given to the pipeline before the messages, which may refer to them: it keeps that order.
             let buried = bury(&pipeline, tombstones);
             let (buried, fates) = try_join(buried, pipeline.submit_all(messages, Origin::CatchUp)).await?;
+            claims.decided(&ids);
             Ok(Fates { messages: ids.into_iter().zip(fates).collect(), buried })
         });
         drop(ahead);

@@ -54,6 +54,33 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Of a stranger that is not connected.
+    pub(super) fn new(
+        name: String,
+        peer: Option<PeerId>,
+        url: Option<String>,
+        over_http: bool,
+        client: reqwest::Client,
+    ) -> Self {
+        Self {
+            key: match peer {
+                Some(peer) if !over_http => format!("/p2p/{peer}"),
+                _ => name.clone(),
+            },
+            name,
+            peer,
+            trusted: false,
+            connected: None,
+            network: None,
+            url,
+            client,
+            over_http: AtomicBool::new(over_http),
+            waited: Mutex::new(Duration::ZERO),
+            useful: Mutex::new(Instant::now()),
+            page: AtomicUsize::new(PAGE_FIRST),
+        }
+    }
+
     /// `libp2p` or `http`.
     pub(super) fn via(&self) -> &'static str {
         if self.over_http.load(Ordering::Relaxed) { "http" } else { "libp2p" }
@@ -170,22 +197,12 @@ pub(super) fn sources(
     let since: HashMap<PeerId, SystemTime> = network
         .map(|network| network.peers().into_iter().map(|info| (info.peer, info.since)).collect())
         .unwrap_or_default();
-    let source = |name: String, peer: Option<PeerId>, trusted, url: Option<String>, over_http: bool| Source {
-        key: match peer {
-            Some(peer) if !over_http => format!("/p2p/{peer}"),
-            _ => name.clone(),
-        },
-        name,
-        peer,
-        trusted,
-        connected: peer.and_then(|peer| since.get(&peer).copied()),
-        network: network.cloned(),
-        url,
-        client: client.clone(),
-        over_http: AtomicBool::new(over_http),
-        waited: Mutex::new(Duration::ZERO),
-        useful: Mutex::new(Instant::now()),
-        page: AtomicUsize::new(PAGE_FIRST),
+    let source = |name: String, peer: Option<PeerId>, trusted, url: Option<String>, over_http: bool| {
+        let mut source = Source::new(name, peer, url, over_http, client.clone());
+        source.trusted = trusted;
+        source.connected = peer.and_then(|peer| since.get(&peer).copied());
+        source.network = network.cloned();
+        source
     };
     let mut strangers = 0;
     let mut sources = Vec::new();
