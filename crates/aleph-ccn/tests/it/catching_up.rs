@@ -9,15 +9,16 @@ use crate::node::{Author, TestNode};
 /// Messages that make a node begin with a snapshot.
 const MANY: u32 = 2100;
 
-/// A node that gossips, with `peers`.
+/// Has a node gossip, with `peers`.
+fn gossips(config: &mut aleph_ccn::Config, peers: Vec<String>) {
+    config.p2p.enabled = true;
+    config.p2p.listen = "/ip4/127.0.0.1/tcp/0".to_owned();
+    config.p2p.key_type = aleph_ccn::KeyKind::Ed25519;
+    config.p2p.peers = peers;
+}
+
 async fn gossiping(peers: Vec<String>) -> TestNode {
-    TestNode::start_with(|config| {
-        config.p2p.enabled = true;
-        config.p2p.listen = "/ip4/127.0.0.1/tcp/0".to_owned();
-        config.p2p.key_type = aleph_ccn::KeyKind::Ed25519;
-        config.p2p.peers = peers;
-    })
-    .await
+    TestNode::start_with(|config| gossips(config, peers)).await
 }
 
 async fn address(node: &TestNode) -> String {
@@ -86,13 +87,7 @@ async fn a_node_that_had_a_part_fetches_the_other_part() {
     second.process(&later.iter().collect::<Vec<_>>()).await;
     let folder = second.stop_and_keep().await;
     let peer = address(&first).await;
-    let second = TestNode::start_in(folder, |config| {
-        config.p2p.enabled = true;
-        config.p2p.listen = "/ip4/127.0.0.1/tcp/0".to_owned();
-        config.p2p.key_type = aleph_ccn::KeyKind::Ed25519;
-        config.p2p.peers = vec![peer];
-    })
-    .await;
+    let second = TestNode::start_in(folder, |config| gossips(config, vec![peer])).await;
     let sync = until_same(&second, &first).await;
     assert_eq!(second.node.metrics.caught_up.get(), u64::from(MANY) - 100, "{sync}");
     second.stop().await;
@@ -109,13 +104,7 @@ async fn what_a_stopped_node_had_is_not_fetched_again() {
     until_same(&second, &first).await;
     let folder = second.stop_and_keep().await;
     first.process(&[&author.note(5000.0, "TEST", json!("later"))]).await;
-    let second = TestNode::start_in(folder, |config| {
-        config.p2p.enabled = true;
-        config.p2p.listen = "/ip4/127.0.0.1/tcp/0".to_owned();
-        config.p2p.key_type = aleph_ccn::KeyKind::Ed25519;
-        config.p2p.peers = vec![peer];
-    })
-    .await;
+    let second = TestNode::start_in(folder, |config| gossips(config, vec![peer])).await;
     let sync = until_same(&second, &first).await;
     // Gossip may be faster with the one.
     assert!(second.node.metrics.caught_up.get() <= 1, "{sync}");
