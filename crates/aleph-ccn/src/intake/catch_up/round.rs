@@ -282,6 +282,9 @@ impl<'a> Round<'a> {
 
     /// Those of `ids` that this node has not met, or has refused.
     async fn lacking(&self, ids: &[[u8; 32]]) -> Result<Vec<[u8; 32]>, CatchUpError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let (pipeline, store) = (self.catch_up.pipeline.clone(), self.catch_up.store.clone());
         let look_up = |ids: Vec<[u8; 32]>| async move {
             let spell = move || ids.into_iter().map(|id| (id, hashes_of(&id))).collect::<Vec<_>>();
